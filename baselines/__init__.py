@@ -1,0 +1,1 @@
+"""Baselines: METHODS, each a search space, an algorithm and a recipe."""

@@ -1,0 +1,1 @@
+"""Methods: each file composes a space, an algorithm and a recipe."""

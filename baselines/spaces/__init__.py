@@ -1,0 +1,1 @@
+"""Networks: each file one space, which builds a module from an architecture."""

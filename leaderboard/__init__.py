@@ -1,0 +1,1 @@
+"""The leaderboard: ranks, improvement and performance profiles from result files and task specs alone."""

@@ -1,0 +1,151 @@
+"""What a task consists of: its spec, its columns, the reading of its raw files, and the making of model inputs.
+
+A task's file states these as values; everything that is done with them (preparation, the array cache, batches) stands once,
+elsewhere, and knows no task by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nas360.errors import UserError
+from nas360.task import SplitName, TaskSpec
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float32]
+Rows = Mapping[str, Array]
+"""Columns of some rows: each array has the rows along its first axis; strings are an object or unicode array."""
+
+Provenance = Literal["official", "partial", "generated", "synthetic"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """Type of one column of a dataset.
+
+    Attributes:
+        dtype: a NumPy dtype name, or `"string"`.
+        shape: shape of one row's value; `()` is a scalar.
+        names: class names, for a label column.
+    """
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A raw distribution that was opened: how its rows are read, and what is known of where it came from.
+
+    Attributes:
+        splits: for every split a function that gives its rows as column batches, in order, from the start.
+        sources: name → SHA-256 of every raw file that was read.
+        n_units: how many units (see `TaskSpec.unit_of_split`) every split has; compared with the official sizes.
+        skipped: what was left out, by reason, with names; goes into the manifest and is shown.
+        notes: further facts for the manifest, for instance the seed of a generator.
+    """
+
+    splits: Mapping[SplitName, Callable[[], Iterator[Rows]]]
+    sources: Mapping[str, str]
+    n_units: Mapping[SplitName, int]
+    skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training or evaluation step sees.
+
+    Attributes:
+        x: model inputs, (n, *spec.input_shape), float32, C-contiguous.
+        y: targets: int64 (n,) classes; float32 (n, n_labels); float32 (n, *space) maps.
+        weight: None, or float32 weights of y's shape (0 leaves a position out of loss and metric).
+    """
+
+    x: FloatArray
+    y: Array
+    weight: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class OutputScale:
+    """Affine map from network output to the task's unit: `value = output * scale + shift`.
+
+    Both are float32 arrays that broadcast against (n, channels, *space).
+    """
+
+    scale: FloatArray
+    shift: FloatArray
+
+
+class Preprocessing(Protocol):
+    """Rows to model inputs, with whatever was fitted on training rows."""
+
+    output_scale: OutputScale | None
+
+    def __call__(self, rows: Rows, rng: np.random.Generator | None) -> Batch:
+        """Make a batch.
+
+        Args:
+            rows: the rows' columns.
+            rng: draws the augmentation; None makes the plain, deterministic input (validation, test).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How one task's data is made and read.
+
+    Attributes:
+        columns: name → type, in the order of the dataset; always with `id` and `y`.
+        open_raw: from the folder of raw files to rows.
+        fit: from rows for fitting (column name → array over all training rows) to the preprocessing.
+        write_synthetic: writes a tiny raw distribution in the official layout, with a learnable signal, from a seed.
+        generate: (folder, sizes by split, seed, progress) → writes a true raw distribution from a published recipe.
+    """
+
+    columns: Mapping[str, Column]
+    open_raw: Callable[[Path], RawData]
+    fit: Callable[[Rows], Preprocessing]
+    write_synthetic: Callable[[Path, int], None] | None = None
+    generate: Generate | None = None
+
+
+class Generate(Protocol):
+    """Writes a true raw distribution from a published recipe; can be killed and called again."""
+
+    def __call__(
+        self, folder: Path, n_train: int, n_test: int, seed: int, progress: Callable[[int, int], None]
+    ) -> None:
+        """Write the files; `progress(done, total)` is called after each sample."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A spec and, where this version has one, a loader."""
+
+    spec: TaskSpec
+    make_loader: Callable[[], Loader] | None = None
+
+    @property
+    def loader(self) -> Loader:
+        """The loader.
+
+        Raises:
+            UserError: when this version of nas360 only has the task's spec.
+        """
+        if self.make_loader is None:
+            raise UserError(
+                f"nas360 has the spec of {self.spec.id!r} but cannot prepare or read its data yet. "
+                f"`nas360 tasks` shows which tasks have a loader"
+            )
+        return self.make_loader()
