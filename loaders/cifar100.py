@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from nas360.loaders.base import Task
+from nas360.loaders.differences import TEST_READ_ONCE
+from nas360.loaders.labels import CIFAR100_CLASSES
 from nas360.task import Difference, Point, Source, TaskSpec
 
 SPEC = TaskSpec(
@@ -36,7 +38,9 @@ SPEC = TaskSpec(
             md5="eb9058c3a382ffc7106e4002c42a8d85",
         ),
     ),
+    class_names=CIFAR100_CLASSES,
     differences=(
+        TEST_READ_ONCE,
         Difference(
             reference="validation images go through the training transform: they are cropped, flipped and cut out at random",
             ours="validation images are only normalised",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nas360.loaders.base import Task
+from nas360.loaders.differences import TEST_READ_ONCE
 from nas360.task import Difference, Point, Source, TaskSpec
 
 WINDOW = 1000
@@ -42,6 +43,7 @@ SPEC = TaskSpec(
     ),
     class_names=CLASSES,
     differences=(
+        TEST_READ_ONCE,
         Difference(
             reference="windows of validation and test records are cut with a stride that depends on the true label",
             ours="validation and test strides are 500 samples for every record",
@@ -62,6 +64,18 @@ SPEC = TaskSpec(
             reference="ties of the vote go to the class that was met first",
             ours="ties go to the class with the lowest index",
             reason="the result must not depend on the order of windows",
+        ),
+        Difference(
+            reference="the papers say windows of 1,000 ms with a stride of 500 ms; the code has windows of 1,000 samples, that "
+            "is 3.33 s, and strides that differ from class to class",
+            ours="windows of 1,000 samples",
+            reason="what the published numbers were made with",
+        ),
+        Difference(
+            reference="the papers give the F1 of the challenge, which averages over N, A and O; the code averages over all four "
+            "classes, noisy recordings too",
+            ours="the mean over four classes is the score; the mean over N, A and O is reported beside it",
+            reason="comparable with the published numbers, and with the challenge",
         ),
     ),
 )
