@@ -1,0 +1,418 @@
+"""The schema of a result file, as types; `nas360.results` reads and writes such files.
+
+Rows hold one seed each and are never averaged beforehand; see `PublishedRow` for the one exception.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    model_validator,
+)
+
+from nas360.environment import Amount, Device, Environment, Line, Name, Package, Record
+from nas360.task import SplitName
+
+SCHEMA_VERSION = "1.0"
+
+Provenance = Literal["official", "partial", "generated", "synthetic"]
+Budget = Literal["full", "small", "smoke"]
+Status = Literal["ok", "failed", "timeout", "oom"]
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Url = Annotated[Line, Field(pattern=r"^https?://[^\s<>\"']+$")]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Prose = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$")]
+Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9_.:-]*$")]
+
+
+def _strict_json(value: JsonValue) -> JsonValue:
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError as cause:
+        raise ValueError("holds half of a surrogate pair, which UTF-8 cannot write") from cause
+    except ValueError as cause:
+        raise ValueError("holds NaN or an infinity, which JSON does not allow; give finite numbers or null") from cause
+    return value
+
+
+def _not_a_number(value: Any) -> Any:
+    # pydantic would take a number for seconds since 1970
+    if not isinstance(value, str | datetime):
+        raise ValueError("must be a time as ISO 8601 writes it, for instance 2026-01-31T12:00:00Z")
+    return value
+
+
+Json = Annotated[JsonValue, AfterValidator(_strict_json)]
+Time = Annotated[
+    AwareDatetime,
+    Field(strict=False),
+    BeforeValidator(_not_a_number),
+    AfterValidator(lambda time: time.astimezone(UTC)),
+]
+
+
+def show_range(low: float, high: float | None) -> str:
+    """A range for messages."""
+    return f"[{low:g}, {'∞' if high is None else format(high, 'g')}]"
+
+
+def unit_hint(score: float, unit: str, high: float | None) -> str:
+    """A guess for a score that is out of range: percent where a fraction is wanted."""
+    if unit == "fraction" and high == 1 and 1 < score <= 100:
+        return f". Percent, where a fraction is wanted? Then give {score / 100:g}"
+    return ""
+
+
+class Submission(Record):
+    """Who stands for the numbers, and how they were checked.
+
+    Attributes:
+        submitter: a person, team or account.
+        contact: optional, for questions.
+        relationship: of the submitter to the method.
+        track: `"standard"` keeps all `Rules`; `"open"` says what it broke.
+        status: `"self_reported"`; `"rescored"` from attached predictions; `"reproduced"` by a maintainer; `"paper"`.
+    """
+
+    submitter: Name
+    contact: Name | None = None
+    relationship: Literal["author", "third_party", "maintainer"]
+    track: Literal["standard", "open"]
+    status: Literal["self_reported", "rescored", "reproduced", "paper"]
+
+
+class Method(Record):
+    """What was run.
+
+    Attributes:
+        name: id, unique on a leaderboard: lower-case letters, digits and `_ . : -`.
+        display_name: for people.
+        version: of the method's code or recipe; a paper's is its date.
+        search_space: what architectures were searched over, or the fixed network.
+        search_algorithm: None where nothing was searched.
+        hpo: how hyper-parameters were tuned per task; None when they were not.
+        pretrained: whether any weight came from other data.
+        external_data: whether data other than the task's was used.
+        command: what to type to make the result again.
+    """
+
+    name: Slug
+    display_name: Name | None = None
+    version: Name
+    search_space: Name
+    search_algorithm: Name | None
+    hpo: Name | None = None
+    pretrained: bool
+    external_data: bool
+    reference_url: Url | None = None
+    bibtex: Prose | None = None
+    code_url: Url | None = None
+    code_commit: Commit | None = None
+    command: Prose | None = None
+
+
+class Dataset(Record):
+    """The data that a score was computed on.
+
+    Attributes:
+        repo: Hub repository or the name of a local folder (never its whole path, which would tell of a user's machine).
+        revision: Hub commit; None for a local folder.
+        version: the protocol, see `TaskSpec.protocol`.
+        content_sha256: over the decoded arrays of all splits, so that it survives another encoding.
+        n: units in the split, see `TaskSpec.unit_of_split`.
+        provenance: `"official"` data, whole; a `"partial"` part of it; `"generated"` by the published recipe;
+            `"synthetic"` data that only has the form.
+    """
+
+    repo: Name
+    revision: Commit | None
+    version: int = Field(ge=1, le=1_000_000)
+    content_sha256: Sha256
+    n: Count
+    provenance: Provenance
+
+
+class Metric(Record):
+    """The metric as the task's spec has it; stated again so that a file can be read without nas360."""
+
+    id: Name
+    lower_is_better: bool
+    unit: Name
+    min: float
+    max: float | None
+
+
+class Predictions(Record):
+    """The predictions that were scored: path relative to the result file, format (the suffix), hash, number of rows."""
+
+    path: Name
+    format: Name
+    sha256: Sha256
+    n: Count
+
+
+class Architecture(Record):
+    """The network that was trained for the score.
+
+    Attributes:
+        space: id of the space it is from.
+        id: short name, where it has one.
+        genotype: the space's own JSON of the architecture.
+        params: trainable parameters.
+        macs: multiply-adds for one sample.
+        checkpoint_sha256: hash of the trained weights.
+    """
+
+    space: Name
+    id: Name | None = None
+    genotype: Json = None
+    params: Count
+    macs: Count | None = None
+    checkpoint_sha256: Sha256 | None = None
+
+
+class Cost(Record):
+    """What it cost. Times are in seconds on the clock; what is unknown is None, and `reason` says why."""
+
+    search_seconds: Amount | None
+    train_seconds: Amount | None
+    infer_seconds: Amount | None = None
+    gpu_hours: Amount | None = None
+    peak_mem_mb: Amount | None = None
+    energy_kwh: Amount | None = None
+    trials: Count | None = None
+    epochs: Amount | None = None
+    steps: Count | None = None
+    reason: Name | None = None
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> Cost:
+        if self.reason is None and (self.search_seconds is None or self.train_seconds is None):
+            raise ValueError(
+                "search_seconds or train_seconds is null without a reason; give the time, or say why in `reason`"
+            )
+        return self
+
+
+class Failure(Record):
+    """Where a run ended without a score, and with what message."""
+
+    stage: Name
+    message: Prose
+
+
+class _Row(Record):
+    task: Slug
+    config: Name = "default"
+    split: SplitName = "test"
+    metric: Metric
+    budget: Budget
+    notes: Prose = ""
+
+    def _check_bounds(self, name: str, score: float) -> None:
+        low, high = self.metric.min, self.metric.max
+        if score < low or (high is not None and score > high):
+            raise ValueError(
+                f"{name} is {score:g}, outside of the metric's range {show_range(low, high)}"
+                + unit_hint(score, self.metric.unit, high)
+            )
+
+
+class SeedRow(_Row):
+    """One run: one task, one seed.
+
+    Attributes:
+        task: id of the task. `config` and `split` of its dataset.
+        metric: see `Metric`.
+        budget: only `"full"` is the method's recipe.
+        seed: of the run. `replicate` tells runs of equal seed apart, `fold` those of a cross-validation.
+        score: the metric on the split, in the metric's own direction; None exactly when the run failed.
+        extra_metrics: further numbers by name.
+        validation_score: what the model was selected by.
+        n_evaluated: units that were scored. `n_missing`: units of the split that had no prediction.
+        status: `"ok"`, or how the run ended without a score; then `failure` says where.
+    """
+
+    dataset: Dataset
+    seed: Count
+    replicate: Count = 0
+    fold: Count | None = None
+    status: Status = "ok"
+    failure: Failure | None = None
+    score: float | None
+    extra_metrics: dict[Name, Json] = Field(default_factory=dict)
+    validation_score: float | None = None
+    n_evaluated: Count
+    n_missing: Count
+    predictions: Predictions | None = None
+    architecture: Architecture | None
+    cost: Cost
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SeedRow:
+        if (self.status == "ok") != (self.score is not None):
+            raise ValueError(
+                f"status is {self.status!r} and score is {self.score}; a score stands exactly where the status is 'ok'"
+            )
+        if (self.status == "ok") == (self.failure is not None):
+            raise ValueError(
+                f"status is {self.status!r}; `failure` {{stage, message}} stands exactly where it is not 'ok'"
+            )
+        if self.status == "ok" and self.architecture is None:
+            raise ValueError(
+                "architecture is null; a row with a score gives at least its space and number of parameters"
+            )
+        if self.score is not None:
+            self._check_bounds("score", self.score)
+        if self.validation_score is not None:
+            self._check_bounds("validation_score", self.validation_score)
+        return self
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells this row from the others of its file."""
+        return (self.task, self.config, self.split, self.budget, self.seed, self.replicate, self.fold)
+
+
+class Published(Record):
+    """A number as it was printed.
+
+    Attributes:
+        mean: over the seeds, in the metric's own direction.
+        std: spread over the seeds, where it was printed.
+        n_seeds: how many they were.
+        source: document, table, and version.
+    """
+
+    mean: float
+    std: Amount | None
+    n_seeds: int = Field(ge=1, le=100_000)
+    source: Name
+
+
+class PublishedRow(_Row):
+    """A method's number on one task as a publication gives it."""
+
+    published: Published
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PublishedRow:
+        self._check_bounds("published.mean", self.published.mean)
+        return self
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells this row from the others of its file."""
+        return (self.task, self.config, self.split, self.budget)
+
+
+class Rules(Record):
+    """What was done with test data, validation data and seeds. In the standard track the first and last are false."""
+
+    test_used_for_selection: bool
+    val_merged_into_train: bool
+    seeds_tuned: bool
+
+
+def _kind_of_row(value: Any) -> str:
+    published = "published" in value if isinstance(value, dict) else isinstance(value, PublishedRow)
+    return "published" if published else "seed"
+
+
+Row = Annotated[
+    Annotated[SeedRow, Tag("seed")] | Annotated[PublishedRow, Tag("published")], Discriminator(_kind_of_row)
+]
+
+
+class ResultFile(Record):
+    """One method on one or more tasks; see the module's text.
+
+    Attributes:
+        schema_version: of this form.
+        run_id: unique; a UUID or a hash.
+        created: UTC.
+        nas360: the package that scored.
+        environment: None only for a paper's numbers, as are `rules`.
+        digest: SHA-256 of the file's canonical JSON without this key; `save_result` writes and `load_result` checks it.
+    """
+
+    schema_: Url | None = Field(default=None, alias="$schema")
+    schema_version: Literal["1.0"]
+    run_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+    created: Time
+    submission: Submission
+    method: Method
+    nas360: Package
+    results: Annotated[tuple[Row, ...], Field(min_length=1, strict=False)]
+    environment: Environment | None = None
+    rules: Rules | None = None
+    notes: Prose = ""
+    tags: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    digest: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ResultFile:
+        faults = list(self._faults())
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _faults(self) -> Iterator[str]:
+        paper = self.submission.status == "paper"
+        for index, row in enumerate(self.results):
+            if isinstance(row, PublishedRow) != paper:
+                yield (
+                    f"results/{index} is {'a seed row' if paper else 'a published average'}, but submission/status is "
+                    f"{self.submission.status!r}; averages stand in files of status 'paper', and nothing else does"
+                )
+                break
+        keys: dict[tuple[object, ...], int] = {}
+        for index, row in enumerate(self.results):
+            first = keys.setdefault(row.key, index)
+            if first != index:
+                yield (
+                    f"results/{first} and results/{index} are the same run {row.key}; "
+                    "give one of them, or number `replicate`"
+                )
+        if paper:
+            return
+        if self.environment is None:
+            yield "environment is missing; only files of status 'paper' may leave it out"
+        if self.rules is None:
+            yield "rules are missing; only files of status 'paper' may leave them out"
+        elif self.submission.track == "standard":
+            yield from self._standard_faults(self.rules)
+
+    def _standard_faults(self, rules: Rules) -> Iterator[str]:
+        for rule in ("test_used_for_selection", "seeds_tuned"):
+            if getattr(rules, rule):
+                yield f"rules/{rule} is true, which the standard track does not allow; submit to the track 'open'"
+        if rules.val_merged_into_train:
+            return  # the final model has seen the validation split, so a score on it would mislead
+        for index, row in enumerate(self.results):
+            if isinstance(row, SeedRow) and row.status == "ok" and row.validation_score is None:
+                yield (
+                    f"results/{index}/validation_score is missing; "
+                    "the standard track demands it of a model that was trained on train alone"
+                )
+
+
+MODELS: tuple[type[BaseModel], ...] = (
+    *(ResultFile, Submission, Method, Package, SeedRow, PublishedRow, Published, Dataset, Metric),
+    *(Predictions, Architecture, Cost, Failure, Environment, Device, Rules),
+)
+FIELDS = sorted({field.alias or name for model in MODELS for name, field in model.model_fields.items()})
