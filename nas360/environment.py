@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 GIB = 1 << 30
 
-Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$")]
+LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
+Line = Annotated[str, Field(max_length=1000, pattern=LINE)]
 """Text of one line: no control character (a terminal would obey it) and no mark that turns the direction of writing."""
 
 Name = Annotated[Line, Field(min_length=1)]

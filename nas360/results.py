@@ -25,6 +25,7 @@ from nas360.errors import ResultError
 from nas360.files import MIB, read_json, write_json
 from nas360.schema import (
     FIELDS,
+    PATTERNS,
     SCHEMA_VERSION,
     Architecture,
     Budget,
@@ -77,36 +78,24 @@ __all__ = [
 ]
 
 MAX_BYTES = MIB
-MAX_DEPTH = 64
 MAX_FAULTS = 20
 
 
 def digest(content: dict[str, Any]) -> str:
     r"""SHA-256 of the canonical JSON of a result file's content, without the key `digest`.
 
-    Canonical: keys sorted, no blanks, other signs than ASCII as `\u` escapes, and whole floats as integers, because other
-    languages do not tell them apart.
+    Canonical: keys sorted, no blanks, signs beyond ASCII as `\u` escapes, numbers as Python writes them.
 
     Args:
         content: the parsed file.
 
     Example:
-        >>> digest({"b": 1.0, "a": "é"}) == digest({"a": "é", "b": 1, "digest": "whatever"})
+        >>> digest({"b": 0.5, "a": "é"}) == digest({"a": "é", "b": 0.5, "digest": "whatever"})
         True
     """
     bare = {key: value for key, value in content.items() if key != "digest"}
-    text = json.dumps(_whole_floats_as_integers(bare), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(bare, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _whole_floats_as_integers(value: Any) -> Any:
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    if isinstance(value, dict):
-        return {key: _whole_floats_as_integers(member) for key, member in value.items()}
-    if isinstance(value, list):
-        return [_whole_floats_as_integers(member) for member in value]
-    return value
 
 
 def load_result(path: Path) -> ResultFile:
@@ -131,8 +120,6 @@ def load_result(path: Path) -> ResultFile:
             f"{path}: schema_version is {_show(version)}; this nas360 reads {SCHEMA_VERSION!r}. "
             "Newer files need a newer nas360; a file without it is not a result file"
         )
-    if _too_deep(content):
-        raise ResultError(f"{path}: nested deeper than {MAX_DEPTH} levels; no result needs that")
     try:
         result = ResultFile.model_validate(content)
     except ValidationError as cause:
@@ -226,20 +213,6 @@ def _show(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
-def _too_deep(content: Any) -> bool:
-    level = [content]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for value in level
-            for child in (value.values() if isinstance(value, dict) else value)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
-
-
 def _faults_text(path: Path, error: ValidationError) -> str:
     found = error.errors(include_url=False)
     # pydantic counts only good rows, and so adds "at least 1 item" when every row has a fault of its own
@@ -252,6 +225,13 @@ def _faults_text(path: Path, error: ValidationError) -> str:
 
 
 _TAGS = ("seed", "published")
+_KINDS = {
+    "tuple_type": "must be a list",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "too_short": "must not be empty",
+    "recursion_loop": "is nested too deeply",
+}
 
 
 def _fault_text(fault: Any) -> str:
@@ -259,14 +239,22 @@ def _fault_text(fault: Any) -> str:
     if place[:1] == ["results"] and len(place) > 2 and place[2] in _TAGS:
         del place[2]  # the name of the union's branch, which the file does not have
     pointer = "/" + "/".join(str(part).encode("ascii", "backslashreplace").decode() for part in place)
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), FIELDS, n=1, cutoff=0.7)
-        message = "unknown key" + (
-            f"; did you mean {near[0]!r}?" if near else "; remove it (free text goes into `notes`)"
-        )
-    elif fault["type"] == "missing":
-        message = "missing, but required"
-    elif not isinstance(fault["input"], dict | list | BaseModel):
-        message += f"; it is {_show(fault['input'])}"
+    kind, message, value = str(fault["type"]), str(fault["msg"]).removeprefix("Value error, "), fault["input"]
+    if kind == "missing":
+        return f"{pointer}: missing, but required"
+    if kind == "extra_forbidden":
+        return f"{pointer}: {_unknown_key(str(place[-1]))}"
+    if kind in _KINDS:
+        message = _KINDS[kind]
+    elif kind == "string_pattern_mismatch":
+        message = PATTERNS.get(str(fault["ctx"]["pattern"]), message)
+    if not isinstance(value, dict | list | BaseModel) and kind != "value_error":
+        message += f"; it is {_show(value)}"
     return f"{pointer}: {message}"
+
+
+def _unknown_key(key: str) -> str:
+    if key in FIELDS:
+        return "does not belong here; a row either has `published` or is one run with a seed"
+    near = difflib.get_close_matches(key, FIELDS, n=1, cutoff=0.7)
+    return f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it (free text goes into `notes`)"

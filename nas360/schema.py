@@ -22,24 +22,45 @@ from pydantic import (
     model_validator,
 )
 
-from nas360.environment import Amount, Device, Environment, Line, Name, Package, Record
+from nas360.environment import LINE, Amount, Device, Environment, Line, Name, Package, Record
 from nas360.task import SplitName
 
 SCHEMA_VERSION = "1.0"
+MAX_DEPTH = 64
 
 Provenance = Literal["official", "partial", "generated", "synthetic"]
 Budget = Literal["full", "small", "smoke"]
 Status = Literal["ok", "failed", "timeout", "oom"]
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-Url = Annotated[Line, Field(pattern=r"^https?://[^\s<>\"']+$")]
+_SHA256, _COMMIT, _SLUG = r"^[0-9a-f]{64}$", r"^[0-9a-f]{40}$", r"^[a-z0-9][a-z0-9_.:-]*$"
+_URL, _RUN_ID = r"^https?://[^\s<>\"']+$", r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+_PROSE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
+PATTERNS = {
+    _SHA256: "must be a SHA-256: 64 hexadecimal digits in lower case",
+    _COMMIT: "must be a commit: 40 hexadecimal digits in lower case",
+    _SLUG: "must be lower-case letters, digits and _ . : - alone, and begin with a letter or digit",
+    _URL: "must be an address that begins with https:// or http://",
+    _RUN_ID: "must be up to 128 letters, digits and _ . - alone, and begin with a letter or digit",
+    _PROSE: "must not hold control characters, save tab and line feed, nor marks of writing direction",
+    LINE: "must be one line, without control characters or marks of writing direction",
+}
+"""What a pattern means, for messages."""
+
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
+Commit = Annotated[str, Field(pattern=_COMMIT)]
+Url = Annotated[Line, Field(pattern=_URL)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Prose = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$")]
-Slug = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9_.:-]*$")]
+Prose = Annotated[str, Field(max_length=20_000, pattern=_PROSE)]
+Slug = Annotated[str, Field(max_length=100, pattern=_SLUG)]
 
 
 def _strict_json(value: JsonValue) -> JsonValue:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        containers = (member for member in level if isinstance(member, dict | list))
+        level = [child for member in containers for child in (member.values() if isinstance(member, dict) else member)]
+    if level:
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; store it flatter")
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except UnicodeEncodeError as cause:
@@ -221,7 +242,7 @@ class _Row(Record):
     split: SplitName = "test"
     metric: Metric
     budget: Budget
-    notes: Prose = ""
+    notes: Prose = Annotated[str, Field(max_length=20_000, pattern=_PROSE)]
 
     def _check_bounds(self, name: str, score: float) -> None:
         low, high = self.metric.min, self.metric.max
@@ -352,7 +373,7 @@ class ResultFile(Record):
 
     schema_: Url | None = Field(default=None, alias="$schema")
     schema_version: Literal["1.0"]
-    run_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+    run_id: str = Field(pattern=_RUN_ID)
     created: Time
     submission: Submission
     method: Method
@@ -360,7 +381,7 @@ class ResultFile(Record):
     results: Annotated[tuple[Row, ...], Field(min_length=1, strict=False)]
     environment: Environment | None = None
     rules: Rules | None = None
-    notes: Prose = ""
+    notes: Prose = Annotated[str, Field(max_length=20_000, pattern=_PROSE)]
     tags: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     digest: Sha256 | None = None
 
