@@ -239,6 +239,7 @@ def _fault_text(fault: Any) -> str:
     if place[:1] == ["results"] and len(place) > 2 and place[2] in _TAGS:
         del place[2]  # the name of the union's branch, which the file does not have
     pointer = "/" + "/".join(str(part).encode("ascii", "backslashreplace").decode() for part in place)
+    pointer = pointer if len(pointer) <= 120 else f"{pointer[:117]}…"
     kind, message, value = str(fault["type"]), str(fault["msg"]).removeprefix("Value error, "), fault["input"]
     if kind == "missing":
         return f"{pointer}: missing, but required"

@@ -57,9 +57,11 @@ Slug = Annotated[str, Field(max_length=100, pattern=_SLUG)]
 def _strict_json(value: JsonValue) -> JsonValue:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
-        containers = (member for member in level if isinstance(member, dict | list))
+        containers = [member for member in level if isinstance(member, dict | list)]
+        if not containers:
+            break
         level = [child for member in containers for child in (member.values() if isinstance(member, dict) else member)]
-    if level:
+    else:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; store it flatter")
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
@@ -242,7 +244,7 @@ class _Row(Record):
     split: SplitName = "test"
     metric: Metric
     budget: Budget
-    notes: Prose = Annotated[str, Field(max_length=20_000, pattern=_PROSE)]
+    notes: Prose = ""
 
     def _check_bounds(self, name: str, score: float) -> None:
         low, high = self.metric.min, self.metric.max
@@ -381,7 +383,7 @@ class ResultFile(Record):
     results: Annotated[tuple[Row, ...], Field(min_length=1, strict=False)]
     environment: Environment | None = None
     rules: Rules | None = None
-    notes: Prose = Annotated[str, Field(max_length=20_000, pattern=_PROSE)]
+    notes: Prose = ""
     tags: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     digest: Sha256 | None = None
 
