@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from nas360.loaders.base import Task
+import io
+import pickle
+import tarfile
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas360.errors import RawDataError
+from nas360.files import MIB, write_bytes
+from nas360.loaders.archive import find_raw, fingerprint, members
+from nas360.loaders.base import Array, Batch, Column, FloatArray, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
 from nas360.loaders.labels import CIFAR100_CLASSES
+from nas360.loaders.pickles import load_pickle
+from nas360.seeding import derive
 from nas360.task import Difference, Point, Source, TaskSpec
+
+ARCHIVE = "cifar-100-python.tar.gz"
+SHAPE = (3, 32, 32)
+VALIDATION_SHARE = 0.2
+PADDING = 4
+CUTOUT = 16
+# per-channel mean and standard deviation of the official training images on the scale [0, 1]
+MEAN = (0.5071, 0.4867, 0.4408)
+STD = (0.2675, 0.2565, 0.2761)
 
 SPEC = TaskSpec(
     id="cifar100",
@@ -31,7 +55,7 @@ SPEC = TaskSpec(
     ),
     sources=(
         Source(
-            filename="cifar-100-python.tar.gz",
+            filename=ARCHIVE,
             url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
             size_bytes=169001437,
             sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
@@ -42,7 +66,8 @@ SPEC = TaskSpec(
     differences=(
         TEST_READ_ONCE,
         Difference(
-            reference="validation images go through the training transform: they are cropped, flipped and cut out at random",
+            reference="validation images go through the training transform: they are cropped, flipped and cut out at "
+            "random",
             ours="validation images are only normalised",
             reason="validation must measure what test measures",
         ),
@@ -54,4 +79,176 @@ SPEC = TaskSpec(
     ),
 )
 
-TASK = Task(SPEC)
+COLUMNS = {
+    "id": Column("string"),
+    "x": Column("uint8", SHAPE),
+    "y": Column("int64", names=CIFAR100_CLASSES),
+}
+
+
+def open_raw(folder: Path) -> RawData:
+    """Read the archive; see `loaders.base.Loader`. All of it is held in memory (180 MB for the official one).
+
+    Raises:
+        RawDataError: when the archive is missing, damaged or not in the official layout.
+    """
+    path = find_raw(folder, ARCHIVE)[ARCHIVE]
+    parts: dict[str, Any] = {}
+    for name, read in members(path, max_bytes=512 * MIB, max_members=100):
+        part = Path(name).name
+        if part in ("train", "test", "meta"):
+            parts[part] = load_pickle(read(), f"{path.name}: {name}")
+    missing = [part for part in ("train", "test", "meta") if part not in parts]
+    if missing:
+        raise RawDataError(f"{path.name}: lacks {', '.join(missing)}; the official archive holds train, test and meta")
+    names = tuple(name.decode("latin1") for name in _field(parts["meta"], b"fine_label_names", list, path.name))
+    if names != CIFAR100_CLASSES:
+        raise RawDataError(f"{path.name}: meta names other classes than the 100 official ones, or in another order")
+    train_x, train_y = _images(parts["train"], f"{path.name}: train")
+    test_x, test_y = _images(parts["test"], f"{path.name}: test")
+    cut = len(train_x) - round(len(train_x) * VALIDATION_SHARE)
+    return RawData(
+        splits={
+            "train": partial(_rows, "train", train_x[:cut], train_y[:cut], 0),
+            "validation": partial(_rows, "train", train_x[cut:], train_y[cut:], cut),
+            "test": partial(_rows, "test", test_x, test_y, 0),
+        },
+        sources={path.name: fingerprint(path)},
+        n_units={"train": cut, "validation": len(train_x) - cut, "test": len(test_x)},
+    )
+
+
+def _field(part: object, key: bytes, kind: type, source: str) -> Any:
+    value = part.get(key) if isinstance(part, dict) else None
+    if not isinstance(value, kind):
+        raise RawDataError(f"{source}: lacks the key {key.decode()!r} with a {kind.__name__}; this is not the official layout")
+    return value
+
+
+def _images(part: object, source: str) -> tuple[Array, Array]:
+    data = _field(part, b"data", np.ndarray, source)
+    labels = _field(part, b"fine_labels", list, source)
+    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != np.prod(SHAPE):
+        raise RawDataError(f"{source}: data is {data.dtype}{data.shape}, must be uint8 (n, 3072)")
+    if len(labels) != len(data):
+        raise RawDataError(f"{source}: {len(labels)} labels for {len(data)} images")
+    wrong = [label for label in labels if not isinstance(label, int) or not 0 <= label < len(CIFAR100_CLASSES)]
+    if wrong:
+        raise RawDataError(f"{source}: {len(wrong)} labels are not whole numbers from 0 to 99, first {wrong[0]!r}")
+    return data.reshape(-1, *SHAPE), np.array(labels, dtype=np.int64)
+
+
+def _rows(file: str, x: Array, y: Array, first: int) -> Iterator[Rows]:
+    for start in range(0, len(x), 4096):
+        stop = min(start + 4096, len(x))
+        ids = np.array([f"{file}-{first + number:05d}" for number in range(start, stop)])
+        yield {"id": ids, "x": x[start:stop], "y": y[start:stop]}
+
+
+class Preprocessing:
+    """Normalised images; for training also a random crop of the zero-padded image, a flip, and Cutout (facts of the reference).
+
+    Cutout sets a square of 16×16, with its centre uniform over the image and clipped at the border, to 0 after normalisation.
+    """
+
+    output_scale: OutputScale | None = None
+
+    def __init__(self) -> None:
+        std = np.array(STD, np.float32)[:, None, None]
+        self._scale: FloatArray = 1 / (255 * std)
+        self._shift: FloatArray = -np.array(MEAN, np.float32)[:, None, None] / std
+
+    def __call__(self, rows: Rows, rng: np.random.Generator | None) -> Batch:
+        """Make a batch; see `loaders.base.Preprocessing`."""
+        x = rows["x"] if rng is None else crop_and_flip(rows["x"], PADDING, rng)
+        x = x * self._scale + self._shift
+        if rng is not None:
+            cut_out(x, CUTOUT, rng)
+        return Batch(np.ascontiguousarray(x), rows["y"])
+
+
+def crop_and_flip(x: Array, padding: int, rng: np.random.Generator) -> Array:
+    """Crop every image at a random place of its zero-padded self, then mirror every second one on average.
+
+    Args:
+        x: (n, channels, height, width), any dtype.
+        padding: pixels added on every side.
+        rng: draws rows, columns and flips, uniformly.
+
+    Returns:
+        Images of the same shape and dtype.
+    """
+    n, _, height, width = x.shape
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    rows = rng.integers(0, 2 * padding + 1, n)[:, None] + np.arange(height)
+    columns = rng.integers(0, 2 * padding + 1, n)[:, None] + np.arange(width)
+    flip = rng.random(n) < 0.5
+    columns[flip] = columns[flip, ::-1]
+    image, channel = np.arange(n)[:, None, None, None], np.arange(x.shape[1])[None, :, None, None]
+    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def cut_out(x: FloatArray, size: int, rng: np.random.Generator) -> None:
+    """Set one square of every image to 0, in place (DeVries and Taylor, 2017).
+
+    Args:
+        x: (n, channels, height, width).
+        size: side of the square, even; its centre is uniform over the image and the square is clipped at the border.
+        rng: draws the centres.
+    """
+    n, _, height, width = x.shape
+    inside = []
+    for length in (height, width):
+        offset = np.arange(length) - rng.integers(0, length, n)[:, None]
+        inside.append((offset >= -size // 2) & (offset < size // 2))
+    x *= ~(inside[0][:, None, :, None] & inside[1][:, None, None, :])
+
+
+def fit(rows: Rows) -> Preprocessing:
+    """Nothing is fitted: mean and deviation are the published ones."""
+    return Preprocessing()
+
+
+def write_synthetic(folder: Path, seed: int) -> None:
+    """Write a tiny archive in the official layout: 1,000 + 300 noisy images of one coarse colour pattern a class."""
+    rng = derive(seed, "cifar100", "synthetic")
+    patterns = rng.uniform(40, 215, (len(CIFAR100_CLASSES), 3, 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
+    parts: dict[str, Mapping[str, Any]] = {
+        "meta": {"fine_label_names": list(CIFAR100_CLASSES), "coarse_label_names": [f"group {k}" for k in range(20)]}
+    }
+    for name, n in (("train", 1000), ("test", 300)):
+        labels = rng.permutation(np.arange(n) % len(CIFAR100_CLASSES))
+        images = patterns[labels] + rng.normal(0, 25, (n, *SHAPE))
+        parts[name] = {
+            "data": np.clip(images, 0, 255).astype(np.uint8).reshape(n, -1),
+            "fine_labels": labels.tolist(),
+            "coarse_labels": (labels // 5).tolist(),
+            "filenames": [f"synthetic_{name}_{number}.png" for number in range(n)],
+            "batch_label": f"synthetic {name}",
+        }
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as archive:
+        for name, part in parts.items():
+            # the official pickles come from Python 2, whose strings are bytes
+            content = pickle.dumps(_as_bytes(part), protocol=2)
+            info = tarfile.TarInfo(f"cifar-100-python/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    write_bytes(folder / ARCHIVE, stream.getvalue())
+
+
+def _as_bytes(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, list):
+        return [_as_bytes(item) for item in value]
+    if isinstance(value, dict):
+        return {_as_bytes(key): _as_bytes(item) for key, item in value.items()}
+    return value
+
+
+def _loader() -> Loader:
+    return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, write_synthetic=write_synthetic)
+
+
+TASK = Task(SPEC, _loader)

@@ -30,9 +30,10 @@ SPEC = TaskSpec(
     repo="nas360/darcy_flow",
     licence="MIT",
     citation=(
-        "@inproceedings{li2021fourier, title={Fourier Neural Operator for Parametric Partial Differential Equations}, "
-        "author={Li, Zongyi and Kovachki, Nikola and Azizzadenesheli, Kamyar and Liu, Burigede and Bhattacharya, Kaushik and "
-        "Stuart, Andrew and Anandkumar, Anima}, booktitle={International Conference on Learning Representations}, year={2021}}"
+        "@inproceedings{li2021fourier, title={Fourier Neural Operator for Parametric Partial Differential "
+        "Equations}, author={Li, Zongyi and Kovachki, Nikola and Azizzadenesheli, Kamyar and Liu, Burigede and "
+        "Bhattacharya, Kaushik and Stuart, Andrew and Anandkumar, Anima}, booktitle={International Conference on "
+        "Learning Representations}, year={2021}}"
     ),
     sources=(
         Source(
@@ -64,7 +65,8 @@ SPEC = TaskSpec(
             reason="that is what the data and the code are",
         ),
         Difference(
-            reference="the published generator script sets the coefficient to 12 or 4, the paper that made the data says 12 or 3",
+            reference="the published generator script sets the coefficient to 12 or 4, the paper that made the data "
+            "says 12 or 3",
             ours="generated data has 12 and 3; prepared data has what the official files hold",
             reason="the paper describes the files that are in use",
         ),
