@@ -1,7 +1,7 @@
 """What a task consists of: its spec, its columns, the reading of its raw files, and the making of model inputs.
 
-A task's file states these as values; everything that is done with them (preparation, the array cache, batches) stands once,
-elsewhere, and knows no task by name.
+A task's file states these as values; everything that is done with them (preparation, the array cache, batches) stands
+once, elsewhere, and knows no task by name.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ def open_raw(folder: Path) -> RawData:
 def _field(part: object, key: bytes, kind: type, source: str) -> Any:
     value = part.get(key) if isinstance(part, dict) else None
     if not isinstance(value, kind):
-        raise RawDataError(f"{source}: lacks the key {key.decode()!r} with a {kind.__name__}; this is not the official layout")
+        raise RawDataError(
+            f"{source}: lacks the key {key.decode()!r} with a {kind.__name__}; this is not the official layout"
+        )
     return value
 
 
@@ -146,17 +148,19 @@ def _rows(file: str, x: Array, y: Array, first: int) -> Iterator[Rows]:
 
 
 class Preprocessing:
-    """Normalised images; for training also a random crop of the zero-padded image, a flip, and Cutout (facts of the reference).
+    """Normalised images; for training also a random crop of the zero-padded image, a flip, and Cutout.
 
-    Cutout sets a square of 16×16, with its centre uniform over the image and clipped at the border, to 0 after normalisation.
+    This is the reference's augmentation. Cutout sets a square of 16×16, with its centre uniform over the image and
+    clipped at the border, to 0 after normalisation.
     """
 
     output_scale: OutputScale | None = None
 
     def __init__(self) -> None:
-        std = np.array(STD, np.float32)[:, None, None]
-        self._scale: FloatArray = 1 / (255 * std)
-        self._shift: FloatArray = -np.array(MEAN, np.float32)[:, None, None] / std
+        mean, std = np.array(MEAN)[:, None, None], np.array(STD)[:, None, None]
+        # float32, as networks compute; one multiplication and one addition a pixel
+        self._scale: FloatArray = (1 / (255 * std)).astype(np.float32)
+        self._shift: FloatArray = (-mean / std).astype(np.float32)
 
     def __call__(self, rows: Rows, rng: np.random.Generator | None) -> Batch:
         """Make a batch; see `loaders.base.Preprocessing`."""
@@ -180,12 +184,13 @@ def crop_and_flip(x: Array, padding: int, rng: np.random.Generator) -> Array:
     """
     n, _, height, width = x.shape
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    rows = rng.integers(0, 2 * padding + 1, n)[:, None] + np.arange(height)
-    columns = rng.integers(0, 2 * padding + 1, n)[:, None] + np.arange(width)
+    rows = rng.integers(0, 2 * padding + 1, (n, 1)) + np.arange(height)
+    columns = rng.integers(0, 2 * padding + 1, (n, 1)) + np.arange(width)
     flip = rng.random(n) < 0.5
     columns[flip] = columns[flip, ::-1]
     image, channel = np.arange(n)[:, None, None, None], np.arange(x.shape[1])[None, :, None, None]
-    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    cropped: Array = padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    return cropped
 
 
 def cut_out(x: FloatArray, size: int, rng: np.random.Generator) -> None:
@@ -199,7 +204,7 @@ def cut_out(x: FloatArray, size: int, rng: np.random.Generator) -> None:
     n, _, height, width = x.shape
     inside = []
     for length in (height, width):
-        offset = np.arange(length) - rng.integers(0, length, n)[:, None]
+        offset = np.arange(length) - rng.integers(0, length, (n, 1))
         inside.append((offset >= -size // 2) & (offset < size // 2))
     x *= ~(inside[0][:, None, :, None] & inside[1][:, None, None, :])
 

@@ -109,8 +109,8 @@ def open_raw(folder: Path) -> RawData:
     """Read the recordings and labels; see `loaders.base.Loader`. The recordings are held in memory (170 MB officially).
 
     Raises:
-        RawDataError: when files are missing, damaged or not in the official layout, a recording has no label, or a label
-            is none of the four.
+        RawDataError: when files are missing, damaged or not in the official layout, a recording has no label, or a
+            label is none of the four.
     """
     paths = find_raw(folder, ARCHIVE, REFERENCE)
     labels = _labels(paths[REFERENCE])
@@ -145,9 +145,13 @@ def _labels(path: Path) -> dict[str, str]:
     for number, line in enumerate(text.split(), start=1):
         record, _, label = line.partition(",")
         if label not in CLASSES:
-            raise RawDataError(f"{path.name}: line {number} is {line[:40]!r}, must be a record and one of {', '.join(CLASSES)}")
+            raise RawDataError(
+                f"{path.name}: line {number} is {line[:40]!r}, must be a record and one of {', '.join(CLASSES)}"
+            )
         if labels.setdefault(record, label) != label:
-            raise RawDataError(f"{path.name}: line {number} labels {record} {label!r}, an earlier line {labels[record]!r}")
+            raise RawDataError(
+                f"{path.name}: line {number} labels {record} {label!r}, an earlier line {labels[record]!r}"
+            )
     return labels
 
 
@@ -166,12 +170,14 @@ def _signals(path: Path) -> dict[str, Array]:
             raise RawDataError(f"{path.name}: holds {record} twice")
         signals[record] = signal[0]
     if len(signals) < 10:
-        raise RawDataError(f"{path.name}: holds {len(signals)} recordings (.mat files); at least 10 are needed for three splits")
+        raise RawDataError(
+            f"{path.name}: holds {len(signals)} recordings (.mat files); at least 10 are needed for three splits"
+        )
     return signals
 
 
 def split_records(records: Sequence[str]) -> dict[SplitName, list[str]]:
-    """The reference's record split for its search: 80/10/10 by scikit-learn with random_state 0, used here for everything.
+    """Split records 80/10/10 by scikit-learn with random_state 0, as the reference does for its search.
 
     Args:
         records: names, sorted.
@@ -257,7 +263,8 @@ def _mat4(signal: Array) -> bytes:
     from scipy.io import savemat
 
     stream = io.BytesIO()
-    savemat(stream, {"val": signal[None]}, format="4")
+    # the documentation admits a stream, the type stubs do not
+    savemat(stream, {"val": signal[None]}, format="4")  # type: ignore[arg-type]
     return stream.getvalue()
 
 

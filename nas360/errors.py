@@ -1,7 +1,8 @@
 """The errors that nas360 raises on purpose.
 
-A `UserError` is one that its reader can mend: its message says what came, what was allowed and what to do, and the command
-line prints it alone, without a traceback, and leaves with `exit_code` 2. Everything else is a fault of ours (exit code 1).
+A `UserError` is one that its reader can mend: its message says what came, what was allowed and what to do, and the
+command line prints it alone, without a traceback, and leaves with `exit_code` 2. Everything else is a fault of ours
+(exit code 1).
 """
 
 from __future__ import annotations
@@ -51,4 +52,6 @@ class MissingExtraError(UserError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this needs {package}, which is not installed. Install it with: pip install 'nas360[{extra}]'")
+        super().__init__(
+            f"this needs {package}, which is not installed. Install it with: pip install 'nas360[{extra}]'"
+        )

@@ -1,15 +1,17 @@
 """Files that are either whole or absent, and JSON that is strict and bounded.
 
-Writers go to a temporary name in the same folder, flush to disk, then rename: a reader, or the next run after a kill, never
-meets half a file.
+Writers go to a temporary name in the same folder, flush to disk, then rename: a reader, or the next run after a kill,
+never meets half a file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,8 +80,8 @@ def read_json(path: Path, max_bytes: int, error: type[UserError] = UserError) ->
         The parsed value.
 
     Raises:
-        UserError: (as `error`) when the file is absent, too large, not UTF-8, not JSON, nested too deeply, or holds NaN, an
-            infinity or a key twice.
+        UserError: (as `error`) when the file is absent, too large, not UTF-8, not JSON, nested too deeply, or holds
+            NaN, an infinity or a key twice.
     """
     try:
         size = path.stat().st_size
@@ -102,18 +104,28 @@ def parse_json(text: str, source: str, error: type[UserError] = UserError) -> An
     def refuse_constant(token: str) -> float:
         raise error(f"{source}: holds {token}, which JSON does not allow; give finite numbers")
 
+    def refuse_overflow(token: str) -> float:
+        number = float(token)
+        if math.isinf(number):
+            raise error(f"{source}: holds {token[:40]}, which is too large for a float64")
+        return number
+
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() returns None on purpose: it marks the key
-            raise error(f"{source}: key {twice!r} stands twice in one object; keep one")
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+            raise error(f"{source}: key {twice[:80]!r} stands twice in one object; keep one")
         return found
 
     if not text.strip():
         raise error(f"{source}: empty, where JSON was expected")
     try:
-        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_duplicates)
+        return json.loads(
+            text,
+            parse_constant=refuse_constant,
+            parse_float=refuse_overflow,
+            object_pairs_hook=refuse_duplicates,
+        )
     except json.JSONDecodeError as cause:
         raise error(f"{source}: not JSON ({cause.msg}, line {cause.lineno} column {cause.colno})") from cause
     except RecursionError as cause:

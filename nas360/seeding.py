@@ -10,8 +10,8 @@ import numpy as np
 def derive(seed: int, *names: str | int) -> np.random.Generator:
     """A generator for one purpose, independent of those for other purposes.
 
-    Names are hashed rather than counted, so that a new purpose does not move the draws of the old ones, and the result is the
-    same in every process (Python's own `hash` is salted).
+    Names are hashed rather than counted, so that a new purpose does not move the draws of the old ones, and the
+    result is the same in every process (Python's own `hash` is salted).
 
     Args:
         seed: the seed of the whole run, ≥ 0.

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
-LossName = Literal["cross_entropy", "binary_cross_entropy", "masked_binary_cross_entropy", "relative_l2", "mean_squared_error"]
+LossName = Literal[
+    "cross_entropy", "binary_cross_entropy", "masked_binary_cross_entropy", "relative_l2", "mean_squared_error"
+]
 
 
 class _Frozen(BaseModel):

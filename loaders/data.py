@@ -1,0 +1,236 @@
+"""TaskData: a task's splits as arrays, and batches of model inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nas360.errors import DatasetError
+from nas360.loaders import TASKS
+from nas360.loaders.base import Array, Batch, Loader, Preprocessing, Provenance, Rows, Task
+from nas360.loaders.cache import open_split
+from nas360.loaders.manifest import MANIFEST, Manifest, read_manifest
+from nas360.task import SplitName, TaskSpec
+
+Index = npt.NDArray[np.int64]
+
+
+class SplitRows:
+    """The rows of one or several splits, one after the other.
+
+    Args:
+        parts: for every split, its columns.
+    """
+
+    def __init__(self, parts: list[dict[str, Array]]) -> None:
+        if not parts:
+            raise ValueError("at least one split is needed")
+        self._parts = parts
+        self._ends = np.cumsum([len(part["id"]) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def ids(self) -> Array:
+        """Row ids, a unicode array of shape (n,)."""
+        return self.column("id")
+
+    def column(self, name: str) -> Array:
+        """A whole column, (n, *shape): the memory map itself for one split, a copy for several."""
+        arrays = [part[name] for part in self._parts]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+    def take(self, index: Index) -> Rows:
+        """The rows at `index`, int64 (n,), as {column: array}; one vectorised index a column and split."""
+        if len(self._parts) == 1:
+            return {name: array.take(index, axis=0) for name, array in self._parts[0].items()}
+        which = np.searchsorted(self._ends, index, side="right")
+        first = np.concatenate([[0], self._ends[:-1]])
+        taken: dict[str, Array] = {}
+        for name, model in self._parts[0].items():
+            dtype = np.result_type(*(part[name].dtype for part in self._parts))  # strings differ in width
+            out = np.empty((len(index), *model.shape[1:]), dtype=dtype)
+            for number, part in enumerate(self._parts):
+                here = which == number
+                out[here] = part[name].take(index[here] - first[number], axis=0)
+            taken[name] = out
+        return taken
+
+
+class Batches:
+    """Batches of model inputs over given rows; the next one is made while the last one is used.
+
+    Args:
+        rows: the rows.
+        preprocessing: from rows to a batch.
+        batch_size: rows a batch; the last batch may be smaller.
+        order: row numbers, int64; None is every row in order.
+        rng: draws the augmentation; None makes plain inputs. One generator serves all batches in order, so that equal
+            generators give equal batches.
+        ahead: batches made in advance, by one thread.
+    """
+
+    def __init__(
+        self,
+        rows: SplitRows,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        order: Index | None = None,
+        rng: np.random.Generator | None = None,
+        ahead: int = 2,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, must be at least 1")
+        self._rows, self._preprocessing, self._batch_size = rows, preprocessing, batch_size
+        self._order = np.arange(len(rows)) if order is None else order
+        self._rng, self._ahead = rng, ahead
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def _make(self, number: int) -> Batch:
+        start = number * self._batch_size
+        return self._preprocessing(self._rows.take(self._order[start : start + self._batch_size]), self._rng)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._ahead:
+            yield from map(self._make, range(len(self)))
+            return
+        # one thread, so that draws happen in the order of the batches
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="nas360-batches") as pool:
+            pending = [pool.submit(self._make, number) for number in range(min(self._ahead, len(self)))]
+            try:
+                for number in range(len(self)):
+                    batch = pending.pop(0).result()
+                    if number + self._ahead < len(self):
+                        pending.append(pool.submit(self._make, number + self._ahead))
+                    yield batch
+            finally:
+                for future in pending:
+                    future.cancel()
+
+
+class TaskData:
+    """A dataset repository on this machine, opened.
+
+    Args:
+        task: the task.
+        folder: the repository's folder.
+        source: what the user named: a folder or a Hub repository.
+        revision: the commit, for a Hub repository.
+    """
+
+    def __init__(self, task: Task, folder: Path, source: str, revision: str | None = None) -> None:
+        self.task, self.folder, self.source, self.revision = task, folder, source, revision
+        self.manifest: Manifest = read_manifest(folder)
+        if self.manifest.task != task.spec.id:
+            raise DatasetError(
+                f"{source} holds the task {self.manifest.task!r}, not {task.spec.id!r}. Check --data and --task"
+            )
+        if self.manifest.protocol != task.spec.protocol:
+            raise DatasetError(
+                f"{source} was made by protocol {self.manifest.protocol}; this nas360 reads "
+                f"{task.spec.protocol}. Prepare it anew"
+            )
+        self._splits: dict[SplitName, dict[str, Array]] = {}
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The task's spec."""
+        return self.task.spec
+
+    @cached_property
+    def loader(self) -> Loader:
+        """The task's loader."""
+        return self.task.loader
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the decoded content of all splits."""
+        return self.manifest.content_sha256
+
+    @property
+    def provenance(self) -> Provenance:
+        """Whether the data is official, a part of it, generated by the published recipe, or synthetic."""
+        return self.manifest.provenance
+
+    def rows(self, *splits: SplitName) -> SplitRows:
+        """The rows of the named splits, one after the other."""
+        return SplitRows([self._open(split) for split in splits])
+
+    def _open(self, split: SplitName) -> dict[str, Array]:
+        if split not in self._splits:
+            self._splits[split] = open_split(self.folder, self.manifest, split, self.loader.columns)
+        return self._splits[split]
+
+    def preprocessing(self, *splits: SplitName) -> Preprocessing:
+        """From rows to model inputs, with whatever must be fitted fitted on the rows of these splits."""
+        rows = self.rows(*splits)
+        return self.loader.fit({name: rows.column(name) for name in self.loader.columns})
+
+
+def datasets_root() -> Path:
+    """Where `prepare` puts datasets when no place is named, and `load_task` looks first.
+
+    `NAS360_DATA`, or the user's data folder.
+    """
+    import platformdirs
+
+    given = os.environ.get("NAS360_DATA")
+    return Path(given) if given else Path(platformdirs.user_data_dir("nas360")) / "datasets"
+
+
+def load_task(task: str, source: str | Path | None = None) -> TaskData:
+    """Open a task's data.
+
+    Args:
+        task: the task's id, for instance `"ecg"`.
+        source: a folder that `nas360 prepare` made, or a Hub repository (`"org/name"`, or `"org/name@revision"`).
+            None takes the folder in which `prepare` puts the task by default, else the task's Hub repository at its
+            pinned revision.
+
+    Returns:
+        The data; arrays are decoded on first use.
+
+    Raises:
+        UnknownNameError: there is no such task.
+        DatasetError: the data is not there, not whole, or not this task's.
+    """
+    chosen = TASKS[task]
+    local = datasets_root() / task
+    if source is None and (local / MANIFEST).is_file():
+        return TaskData(chosen, local, str(local))
+    if source is None:
+        return _from_hub(chosen, chosen.spec.repo, chosen.spec.revision)
+    folder = Path(source)
+    if folder.exists() or str(source).count("/") != 1 or str(source).startswith((".", "/", "~")):
+        return TaskData(chosen, folder.expanduser(), str(source))
+    repo, _, revision = str(source).partition("@")
+    return _from_hub(chosen, repo, revision or chosen.spec.revision)
+
+
+def _from_hub(task: Task, repo: str, revision: str) -> TaskData:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=["data/*", MANIFEST])
+        )
+        commit = folder.name if len(folder.name) == 40 else HfApi().dataset_info(repo, revision=revision).sha
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as cause:
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise DatasetError(
+            f"the data of {task.spec.id!r} is neither in {datasets_root() / task.spec.id} nor on the Hub as "
+            f"{repo}@{revision} ({reason}). Three ways out: `nas360 prepare {task.spec.id} --raw DIR` from the "
+            f"official raw files; `nas360 prepare {task.spec.id} --synthetic` for a tiny made-up twin; or --data with a "
+            f"folder or repository that has it"
+        ) from cause
+    return TaskData(task, folder, repo, commit)

@@ -1,0 +1,216 @@
+"""Raw files to a dataset repository: Parquet, card, metric.py, manifest.
+
+All is written into a staging folder beside the target, split by split, and the whole takes the target's name at the
+end. A killed preparation leaves the target as it was; started again, it keeps the splits that were finished from the
+same input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nas360 import __version__
+from nas360.errors import DatasetError, RawDataError
+from nas360.files import read_json, write_json, write_text
+from nas360.loaders.base import Loader, Provenance, RawData, Rows, Task
+from nas360.loaders.content import ContentHash, combine, hashed
+from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
+from nas360.task import SPLITS, SplitName, TaskSpec
+
+SYNTHETIC_MARK = "SYNTHETIC"
+"""A file of this name in a raw folder tells that its data was made up by `write_synthetic`."""
+
+Report = Callable[[SplitName, int], None]
+
+
+def prepare(
+    task: Task,
+    raw: Path,
+    out: Path,
+    *,
+    require_complete: bool = False,
+    overwrite: bool = False,
+    report: Report = lambda split, rows: None,
+) -> Manifest:
+    """Write a task's dataset repository.
+
+    Args:
+        task: the task.
+        raw: folder with the raw files in their official layout.
+        out: the repository's folder; must not exist, be empty, or hold the same dataset (which is then kept).
+        require_complete: refuse raw data that has not the official number of units in every split.
+        overwrite: replace another dataset at `out`.
+        report: called after every batch of rows with the split and the rows written so far.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        RawDataError: when raw files are missing, damaged, or (with `require_complete`) fewer than official.
+        DatasetError: when `out` holds something else.
+    """
+    loader = task.loader
+    opened = loader.open_raw(raw)
+    provenance = _provenance(task.spec, raw, opened)
+    if provenance == "partial" and require_complete:
+        raise RawDataError(
+            f"the raw data is not complete: {missing_units(task.spec, opened.n_units)}. Get the official files"
+        )
+    key = _key(task.spec, opened, provenance)
+    out = out.absolute()
+    with _locked(out):
+        if _present(out, key, overwrite):
+            return read_manifest(out)
+        staging = out.with_name(f".{out.name}.staging")
+        _begin(staging, key)
+        splits = {split: _write_split(staging, loader, opened, split, report) for split in SPLITS}
+        manifest = Manifest(
+            task=task.spec.id,
+            protocol=task.spec.protocol,
+            nas360_version=__version__,
+            provenance=provenance,
+            splits=splits,
+            content_sha256=combine({split: splits[split].content_sha256 for split in SPLITS}),
+            sources=dict(opened.sources),
+            skipped={reason: tuple(names) for reason, names in opened.skipped.items()},
+            notes={**opened.notes, "key": key},
+        )
+        _write_texts(staging, task, loader, manifest)
+        _take_place(staging, out)
+    return manifest
+
+
+def missing_units(spec: TaskSpec, n_units: Mapping[SplitName, int]) -> str:
+    """The splits whose size is not the official one, in words; empty when all are."""
+    wrong = [
+        f"{split} has {n_units[split]:,} of {spec.splits[split]:,}"
+        for split in SPLITS
+        if n_units[split] != spec.splits[split]
+    ]
+    return f"{', '.join(wrong)} {spec.unit_of_split}s" if wrong else ""
+
+
+def _provenance(spec: TaskSpec, raw: Path, opened: RawData) -> Provenance:
+    if (raw / SYNTHETIC_MARK).exists():
+        return "synthetic"
+    if "generator" in opened.notes:
+        return "generated"
+    return "partial" if missing_units(spec, opened.n_units) else "official"
+
+
+def _key(spec: TaskSpec, opened: RawData, provenance: Provenance) -> str:
+    """What a finished split depends on: the protocol, this version's code, and the raw files."""
+    content = [
+        spec.id,
+        spec.protocol,
+        __version__,
+        provenance,
+        sorted(opened.sources.items()),
+        sorted(opened.n_units.items()),
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))  # stays: to remove it would let two processes lock two files
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as cause:
+        raise DatasetError(f"another process is preparing {out}. Wait for it, or choose another --out") from cause
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _present(out: Path, key: str, overwrite: bool) -> bool:
+    """Whether `out` already is this dataset; an error when it is something that must not be lost."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    if (out / MANIFEST).is_file():
+        if overwrite:
+            return False
+        if read_manifest(out).notes.get("key") == key:
+            return True
+        raise DatasetError(
+            f"{out} holds a dataset that was made from other raw files or by another version. "
+            f"Give --overwrite to replace it, or another --out"
+        )
+    raise DatasetError(f"{out} is not empty and holds no dataset. Give --out a new folder")
+
+
+def _begin(staging: Path, key: str) -> None:
+    """Keep what a killed preparation of the same input left; clear anything else."""
+    mark = staging / "staging.json"
+    try:
+        same = read_json(mark, 1 << 16, DatasetError) == {"key": key}
+    except DatasetError:
+        same = False
+    if not same:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        write_json(mark, {"key": key})
+
+
+def _write_split(staging: Path, loader: Loader, opened: RawData, split: SplitName, report: Report) -> SplitManifest:
+    done = staging / f"{split}.json"
+    if done.exists():
+        finished = SplitManifest.model_validate(read_json(done, 1 << 26, DatasetError))
+        report(split, finished.rows)
+        return finished
+    from nas360.loaders.parquet import write_split
+
+    content = ContentHash(loader.columns)
+
+    def batches() -> Iterator[Rows]:
+        for rows in hashed(opened.splits[split](), content):
+            yield rows
+            report(split, content.rows)
+
+    shards = write_split(staging / "data", split, loader.columns, batches())
+    if content.rows == 0:
+        raise RawDataError(f"no rows for the split {split!r}: the raw files are too few to make every split")
+    finished = SplitManifest(
+        rows=content.rows,
+        units=opened.n_units[split],
+        num_bytes=sum(shard.n_bytes for shard in shards),
+        files=tuple(
+            DataFile(path=f"data/{shard.path.name}", rows=shard.rows, bytes=shard.n_bytes, sha256=shard.sha256)
+            for shard in shards
+        ),
+        content_sha256=content.hexdigest(),
+    )
+    write_json(done, finished.model_dump(mode="json"))
+    return finished
+
+
+def _write_texts(staging: Path, task: Task, loader: Loader, manifest: Manifest) -> None:
+    from nas360.loaders.card import card
+    from nas360.loaders.parquet import features
+    from nas360.metric_script import metric_script
+
+    write_text(staging / "README.md", card(task, features(loader.columns), manifest.public()))
+    write_text(staging / "metric.py", metric_script(task.spec))
+    write_json(staging / MANIFEST, manifest.public())
+
+
+def _take_place(staging: Path, out: Path) -> None:
+    """Give the staging folder the target's name; a dataset that stood there goes only after that."""
+    for left in (*staging.glob("*.json"), *staging.rglob(".*.tmp*")):
+        if left.name != MANIFEST:
+            left.unlink()
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    staging.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,5 @@
+"""`python -m nas360`."""
+
+from nas360.cli import main
+
+main()

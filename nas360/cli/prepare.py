@@ -1,0 +1,145 @@
+"""`nas360 prepare`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from nas360.cli.output import console, errors, print_json, progress, warn
+from nas360.errors import UserError
+from nas360.files import write_text
+
+if TYPE_CHECKING:
+    from nas360.loaders.base import Task
+    from nas360.loaders.manifest import Manifest
+
+
+def prepare(
+    task: Annotated[str, typer.Argument(help="Id of the task; `nas360 tasks` lists them.")],
+    raw: Annotated[
+        Path | None, typer.Option("--raw", help="Folder with the raw files in their official layout.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the dataset repository.  [default: the user's data folder]")
+    ] = None,
+    generate: Annotated[
+        bool,
+        typer.Option("--generate", help="Generate the raw files by the published recipe (kept in --raw, if given)."),
+    ] = False,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Make up a tiny raw distribution in the official layout instead.")
+    ] = False,
+    train: Annotated[
+        int, typer.Option("--train", min=10, help="With --generate: samples for training and validation, nine to one.")
+    ] = 1000,
+    test: Annotated[int, typer.Option("--test", min=1, help="With --generate: samples for test.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of --generate and --synthetic.")] = 0,
+    require_complete: Annotated[
+        bool,
+        typer.Option(
+            "--require-complete/--allow-partial", help="Refuse raw data that is less than the official distribution."
+        ),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another dataset in --out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Make a dataset repository: Parquet files, README card, metric.py and manifest.
+
+    A killed preparation can be started again: finished splits, and generated samples, are kept.
+
+    Examples:
+    nas360 prepare ecg --raw physionet/ --out data/ecg
+
+    nas360 prepare darcy_flow --generate --train 90 --test 10 --out data/darcy_small
+
+    nas360 prepare cifar100 --synthetic --out data/cifar100_synthetic
+    """
+    from nas360.loaders import TASKS
+    from nas360.loaders.data import datasets_root
+
+    chosen = TASKS[task]
+    target = out or datasets_root() / task
+    if synthetic and generate:
+        raise UserError(
+            "--synthetic and --generate exclude each other: the first makes a tiny twin, the second true data"
+        )
+    if synthetic and raw is not None:
+        raise UserError("--synthetic makes its own raw files; leave --raw out")
+    if not (synthetic or generate):
+        if raw is None:
+            ways = "--raw DIR (official raw files), --synthetic" + (", or --generate" if chosen.loader.generate else "")
+            raise UserError(f"where from? Give {ways}")
+        _finish(_prepare(chosen, raw, target, require_complete, overwrite), target, as_json)
+        return
+    folder = raw or target.absolute().with_name(f".{target.name}.raw")
+    if synthetic:
+        _write_synthetic(chosen, folder, seed)
+    else:
+        _generate(chosen, folder, train, test, seed)
+    manifest = _prepare(chosen, folder, target, require_complete, overwrite)
+    if raw is None:
+        shutil.rmtree(folder)
+    _finish(manifest, target, as_json)
+
+
+def _prepare(task: Task, raw: Path, out: Path, require_complete: bool, overwrite: bool) -> Manifest:
+    from nas360.loaders.prepare import prepare as prepare_dataset
+
+    with progress() as bars:
+        bar: dict[str, Any] = {}
+
+        def report(split: str, rows: int) -> None:
+            if split not in bar:
+                bar[split] = bars.add_task(f"{task.spec.id} {split}", total=None)
+            bars.update(bar[split], completed=rows)
+
+        return prepare_dataset(task, raw, out, require_complete=require_complete, overwrite=overwrite, report=report)
+
+
+def _write_synthetic(task: Task, folder: Path, seed: int) -> None:
+    from nas360.loaders.prepare import SYNTHETIC_MARK
+
+    write = task.loader.write_synthetic
+    if write is None:
+        raise UserError(f"{task.spec.id!r} has no synthetic twin in this version. Prepare it with --raw DIR")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / SYNTHETIC_MARK, f"made up by nas360 with seed {seed}; not data of the task\n")
+    write(folder, seed)
+
+
+def _generate(task: Task, folder: Path, n_train: int, n_test: int, seed: int) -> None:
+    generate = task.loader.generate
+    if generate is None:
+        raise UserError(f"{task.spec.id!r} is measured data and cannot be generated. Use --raw DIR, or --synthetic")
+    with progress() as bars:
+        bar = bars.add_task(f"{task.spec.id} generate", total=n_train + n_test)
+        generate(folder, n_train, n_test, seed, lambda done, total: bars.update(bar, completed=done, total=total))
+
+
+def _finish(manifest: Manifest, out: Path, as_json: bool) -> None:
+    from nas360.loaders import TASKS
+    from nas360.loaders.prepare import missing_units
+
+    spec = TASKS[manifest.task].spec
+    if manifest.provenance == "partial":
+        units = {split: entry.units for split, entry in manifest.splits.items()}
+        warn(
+            f"not the whole official distribution: {missing_units(spec, units)}. "
+            "Results on it are marked partial and not ranked"
+        )
+    elif manifest.provenance != "official":
+        warn(f"this data is {manifest.provenance}; results on it are marked so")
+    for reason, names in manifest.skipped.items():
+        warn(f"left out {len(names)} ({reason}): {', '.join(names[:5])}{'…' if len(names) > 5 else ''}")
+    if as_json:
+        print_json(manifest.public())
+        return
+    counts = ", ".join(f"{split} {entry.rows:,}" for split, entry in manifest.splits.items())
+    console.print(
+        f"[bold]{escape(manifest.task)}[/]: {counts} rows → {escape(str(out))}", highlight=False, soft_wrap=True
+    )
+    errors.print(f"content {manifest.content_sha256[:16]}…", highlight=False)
