@@ -1,0 +1,196 @@
+"""Readers of predictions files, one a format: each gives ids (or None) and values, and takes its input for hostile.
+
+What a file would unpack to is compared with a limit before it is unpacked, and no reader runs anything that a file holds.
+JSON and NumPy files are read with NumPy alone, for the `metric.py` of each dataset repository is made from their source.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from nas360.errors import PredictionsError
+from nas360.files import MIB, read_json
+from nas360.matching import Array, Ragged, shown
+
+Ids = tuple[str, ...]
+Read = tuple[Ids | None, Array | Ragged]
+
+TEXT_LIMIT = 256 * MIB
+MAX_STRING = 1024
+
+# what the format libraries raise on damaged files; a fault in this project's own code would rather be a NameError and the like
+DAMAGE = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def damage_told(path: Path, kind: str) -> Iterator[None]:
+    """Turn what a format library raises on a damaged file into one message."""
+    try:
+        yield
+    except PredictionsError:
+        raise
+    except DAMAGE as cause:
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0][:200]
+        raise PredictionsError(f"{path}: not a whole {kind} file ({reason}). Write it again") from cause
+
+
+def require_fields(path: Path, found: Sequence[str]) -> None:
+    """Refuse a file without predictions, and one with anything beside predictions and ids: a misspelt `ids` must not pass."""
+    if "predictions" not in found:
+        raise PredictionsError(f"{path}: holds {shown(list(found)) or 'nothing'}, where 'predictions' was expected")
+    unknown = [name for name in found if name not in ("predictions", "ids")]
+    if unknown:
+        raise PredictionsError(f"{path}: holds {shown(unknown)} beside 'predictions'; only 'ids' may stand there")
+
+
+def require_size(path: Path, size: int, limit: int) -> None:
+    """Refuse more bytes than the task can need, before they are unpacked."""
+    if size > limit:
+        raise PredictionsError(
+            f"{path}: would unpack to {size / MIB:,.0f} MiB; predictions of this task need at most {limit / MIB:,.0f} MiB"
+        )
+
+
+def ids_of(path: Path, array: Any) -> Ids:
+    """Ids from a list or an array of text."""
+    if isinstance(array, np.ndarray) and array.dtype.kind == "S" and array.ndim == 1:
+        with damage_told(path, "UTF-8"):
+            return tuple(item.decode() for item in array.tolist())
+    items = array.tolist() if isinstance(array, np.ndarray) and array.ndim == 1 else array
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise PredictionsError(f"{path}: ids must be a list of text, one a prediction; write each id in quotes")
+    return tuple(items)
+
+
+def values_of(path: Path, items: Sequence[Any]) -> Array | Ragged:
+    """An array from numbers, text, or nested lists of equal shape; else a list of arrays."""
+    types = {type(item) for item in items}
+    if not types:
+        return np.empty(0)
+    if types <= {int, float} or types == {list}:
+        try:
+            return require_plain(path, np.array(items))
+        except ValueError:
+            return [require_plain(path, array_of(path, item)) for item in items]
+    if types == {str}:
+        return np.array(items, dtype=np.str_)
+    names = ", ".join(sorted("null" if one is type(None) else one.__name__ for one in types))
+    raise PredictionsError(
+        f"{path}: predictions are of type {names}; give all as numbers, as class names, or as lists of numbers"
+    )
+
+
+def array_of(path: Path, item: Any) -> Array:
+    """An array from one prediction.
+
+    Raises:
+        PredictionsError: when its rows have different lengths.
+    """
+    try:
+        return np.array(item)
+    except ValueError as cause:
+        raise PredictionsError(f"{path}: a prediction has rows of different lengths") from cause
+
+
+def require_plain(path: Path, array: Array) -> Array:
+    """Refuse what is neither numbers nor text."""
+    if array.dtype.kind not in "biufU":
+        raise PredictionsError(f"{path}: holds {array.dtype} values, where numbers or class names were expected")
+    return array
+
+
+def of_mapping(path: Path, mapping: Mapping[str, Any]) -> Read:
+    """Ids and values from id → value."""
+    return tuple(mapping), values_of(path, list(mapping.values()))
+
+
+def stacked(arrays: Ragged) -> Array | Ragged:
+    """One array where all have one shape."""
+    return np.stack(arrays) if arrays and len({array.shape for array in arrays}) == 1 else arrays
+
+
+def read_json_file(path: Path, limit: int) -> Read:
+    """A list; {"predictions": list, "ids": list}, ids optional; or {"predictions": {id: value}}."""
+    with damage_told(path, "JSON"):
+        content = read_json(path, TEXT_LIMIT, PredictionsError)
+        if isinstance(content, list):
+            return None, values_of(path, content)
+        if not isinstance(content, dict):
+            raise PredictionsError(f"{path}: holds a {type(content).__name__}, where a list or an object was expected")
+        require_fields(path, list(content))
+        predictions = content["predictions"]
+        if isinstance(predictions, dict) and "ids" not in content:
+            return of_mapping(path, predictions)
+        if not isinstance(predictions, list):
+            raise PredictionsError(
+                f"{path}: 'predictions' must be a list, or an object of id and value without 'ids' beside it"
+            )
+        return (ids_of(path, content["ids"]) if "ids" in content else None), values_of(path, predictions)
+
+
+def read_npy_stream(path: Path, open_stream: Callable[[], IO[bytes]], limit: int) -> Array:
+    """One .npy array, after its header was found harmless."""
+    with open_stream() as stream:
+        version = np.lib.format.read_magic(stream)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
+            raise PredictionsError(f"{path}: .npy format {version} is not for plain arrays of numbers or text")
+        shape, _, dtype = readers[version](stream)
+    if dtype.kind not in "biufUS" or dtype.itemsize > 4 * MAX_STRING:
+        raise PredictionsError(
+            f"{path}: holds {dtype} values, where numbers or text were expected; pickled objects are never read"
+        )
+    if not shape or any(size < 0 for size in shape):
+        raise PredictionsError(f"{path}: holds an array of shape {shape}, where one prediction a row was expected")
+    require_size(path, math.prod(shape) * dtype.itemsize, limit)
+    with open_stream() as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def read_npy(path: Path, limit: int) -> Read:
+    """One array with a prediction a row; it has no ids."""
+    with damage_told(path, ".npy"):
+        return None, require_plain(path, read_npy_stream(path, partial(path.open, "rb"), limit))
+
+
+def read_npz(path: Path, limit: int) -> Read:
+    """Arrays `predictions` and, optionally, `ids`; or, where shapes vary, one array a sample, named by its id."""
+    with damage_told(path, ".npz"), zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if len(members) < len(archive.infolist()):
+            raise PredictionsError(f"{path}: holds two arrays of one name; keep one")
+        for name, info in members.items():
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise PredictionsError(
+                    f"{path}: {name!r} is compressed in a way that NumPy does not use; write it by numpy.savez"
+                )
+        require_size(path, sum(info.file_size for info in members.values()), limit)
+        by_id = "predictions" not in members and "ids" not in members and bool(members)
+        if not by_id:
+            require_fields(path, list(members))
+        arrays = {name: read_npy_stream(path, partial(archive.open, info), limit) for name, info in members.items()}
+        if by_id:
+            return tuple(arrays), stacked([require_plain(path, array) for array in arrays.values()])
+        ids = ids_of(path, arrays["ids"]) if "ids" in arrays else None
+        return ids, require_plain(path, arrays["predictions"])
