@@ -79,8 +79,9 @@ SPEC = TaskSpec(
             reference="very likely a random split over windows, so that windows of one repetition are in training "
             "and test",
             ours="a random split over windows as well, of 2,638, 659 and 659; all windows with subject and "
-            "repetition are in the configuration `full`",
-            reason="the published numbers are of this kind; `full` allows splits by repetition or by subject",
+            "repetition are in the configuration full",
+            reason="the published numbers are of this kind; that configuration allows splits by repetition or by "
+            "subject",
         ),
         Difference(
             reference="the papers speak of 18 gestures",
