@@ -230,7 +230,7 @@ def _from_hub(task: Task, repo: str, revision: str) -> TaskData:
         raise DatasetError(
             f"the data of {task.spec.id!r} is neither in {datasets_root() / task.spec.id} nor on the Hub as "
             f"{repo}@{revision} ({reason}). Three ways out: `nas360 prepare {task.spec.id} --raw DIR` from the "
-            f"official raw files; `nas360 prepare {task.spec.id} --synthetic` for a tiny made-up twin; or --data with a "
+            f"official raw files; `nas360 prepare {task.spec.id} --synthetic` for a tiny twin; or --data with a "
             f"folder or repository that has it"
         ) from cause
     return TaskData(task, folder, repo, commit)

@@ -1,7 +1,7 @@
 """Columns to Parquet files as the Hub likes them, and back.
 
-zstd, byte-stream-split for floats, dictionaries only for labels, a page index, row groups small enough for range
-reads, and the `datasets` feature types in the schema.
+zstd, byte-stream-split for floats, dictionaries only for labels and bytes, a page index, row groups small enough for
+range reads, and the `datasets` feature types in the schema.
 """
 
 from __future__ import annotations
@@ -139,14 +139,13 @@ def _row_bytes(column: Column) -> int:
 
 
 def _options(columns: Mapping[str, Column]) -> dict[str, Any]:
+    leaves = {name: name + ".list.element" * len(column.shape) for name, column in columns.items()}
+    small = [name for name, column in columns.items() if column.names or column.dtype in ("uint8", "int8", "bool")]
     return {
         "compression": "zstd",
-        "use_dictionary": [name for name, column in columns.items() if column.names],
-        "use_byte_stream_split": [
-            name + ".list.element" * len(column.shape)
-            for name, column in columns.items()
-            if column.dtype.startswith("float")
-        ],
+        # Parquet has no integer below 32 bits: without a dictionary a byte takes four
+        "use_dictionary": [leaves[name] for name in small],
+        "use_byte_stream_split": [leaves[name] for name in leaves if columns[name].dtype.startswith("float")],
         "write_page_index": True,
     }
 
