@@ -24,7 +24,8 @@ class References:
 
     Attributes:
         ids: row ids, all different.
-        y: one row each: class indices (n,); labels 0 or 1 (n, n_labels); maps (n, *space); or a list of maps whose sizes vary.
+        y: one row each: class indices (n,); labels 0 or 1 (n, n_labels); maps (n, *space); or a list of maps whose
+            sizes vary.
         columns: further dataset columns by name, one row each.
         class_names: names of the classes, where the dataset has them.
         split: the split they are of.
@@ -109,7 +110,7 @@ def expected_of(spec: TaskSpec, class_names: tuple[str, ...] = ()) -> Expected:
 
 
 def size_limit(spec: TaskSpec, references: References) -> int:
-    """Bytes that a predictions file of the task may unpack to: what it can need, with room for a file of another split."""
+    """Bytes that a predictions file of the task may unpack to: what it can need, with room to spare."""
     values = sum(np.size(one) for one in references.y) if isinstance(references.y, list) else np.size(references.y)
     widest = max(values, len(references) * spec.output.channels)
     return max(MIN_LIMIT, 4 * widest * np.dtype(np.float64).itemsize)
@@ -119,8 +120,8 @@ def evaluate(predictions: Predictions, references: References, spec: TaskSpec) -
     """Score predictions.
 
     Args:
-        predictions: from `nas360.predictions.read_predictions`, or made in memory. Aligned by id where they have ids, else by
-            order, one for each row.
+        predictions: from `nas360.predictions.read_predictions`, or made in memory. Aligned by id where they have ids,
+            else by order, one for each row.
         references: the true values.
         spec: the task.
 
@@ -139,15 +140,15 @@ def evaluate(predictions: Predictions, references: References, spec: TaskSpec) -
     columns = {keyword: references.columns[column] for keyword, column in reference_columns(spec).items()}
     try:
         numbers = metric_of(spec)(values, references.y, spec.output.channels, **columns)
+    except OverflowError as cause:
+        raise PredictionsError(f"{predictions.source}: values too large to score. Check the unit") from cause
     except ValueError as cause:
         raise DatasetError(
             f"the {references.split} split at hand cannot be scored by {spec.metric}: {cause}. Use more of the data"
         ) from cause
     score = float(numbers.pop("score"))
     if not math.isfinite(score):
-        raise PredictionsError(
-            f"{predictions.source}: the score is not finite, for the values are too large for float64"
-        )
+        raise PredictionsError(f"{predictions.source}: values too large to score. Check the unit")
     warnings = (
         () if predictions.ids is not None else ("the file has no ids: its order was taken to be that of the split",)
     )

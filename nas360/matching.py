@@ -1,6 +1,7 @@
 """Predictions against references: which belongs to which, and everything that is wrong with them.
 
-Faults are collected in a list, and none stops the search for more, so that a user mends a file once. Nothing but NumPy is
+Faults are collected in a list, and none stops the search for more, so that a user mends a file once. Nothing but NumPy
+is
 needed: the `metric.py` of each dataset repository is made from this very source.
 """
 
@@ -70,8 +71,8 @@ def match(ids: Sequence[str] | None, n: int, reference_ids: Sequence[str], fault
     if ids is None:
         if n != len(reference_ids):
             faults.append(
-                f"{n:,} predictions without ids for {len(reference_ids):,} rows: give one for each row, in the order of "
-                "the split, or give ids"
+                f"{n:,} predictions without ids for {len(reference_ids):,} rows: give one for each row, in the order "
+                "of the split, or give ids"
             )
         return np.where(np.arange(n) < len(reference_ids), np.arange(n), -1)
     if len(ids) != n:
@@ -113,8 +114,8 @@ def fit(
         reference_shapes: shape of each reference, where shapes vary.
 
     Returns:
-        The predictions in the order of the references (class indices int64; else numbers as they came), and the faults. With
-        faults the values mean nothing.
+        The predictions in the order of the references (class indices int64; else numbers as they came), and the faults.
+        With faults the values mean nothing.
     """
     faults: list[str] = []
     if not len(values):
@@ -147,21 +148,21 @@ def check_classes(
     if values.dtype.kind not in "iuf":
         faults.append(f"predictions are {words_for(values.dtype)}, where {expected.describe()} was expected")
         return none
-    if not report_non_finite(values, names, faults):
-        return none
+    finite = report_non_finite(values, names, faults)
     if values.ndim == 2:
-        return values.argmax(axis=1).astype(np.int64)
-    wrong = values != np.floor(values)
+        best: npt.NDArray[np.int64] = values.argmax(axis=1).astype(np.int64)
+        return best
+    wrong = finite & (values != np.floor(values))
     if wrong.any():
         faults.append(
             f"classes that are not whole numbers: {shown_values(values, wrong, names)}; give {expected.describe()}"
         )
-    outside = ~wrong & ((values < 0) | (values >= expected.n_outputs))
+    outside = finite & ~wrong & ((values < 0) | (values >= expected.n_outputs))
     if outside.any():
         from_one = values.min() == 1 and values.max() == expected.n_outputs
         hint = "; classes count from 0: were these counted from 1?" if from_one else ""
         faults.append(f"classes outside 0 to {expected.n_outputs - 1}: {shown_values(values, outside, names)}{hint}")
-    return none if wrong.any() or outside.any() else values.astype(np.int64)
+    return values.astype(np.int64) if (finite & ~wrong & ~outside).all() else none
 
 
 def classes_of_names(expected: Expected, values: Array, names: Sequence[str], faults: list[str]) -> Array:
@@ -186,7 +187,7 @@ def check_arrays(
         report_shapes(values, expected.shape, expected, names, faults)
     elif values.dtype.kind not in "biuf":
         faults.append(f"predictions are {words_for(values.dtype)}, where {expected.describe()} was expected")
-    elif report_non_finite(values, names, faults) and expected.kind == "probabilities":
+    elif report_non_finite(values, names, faults).all() and expected.kind == "probabilities":
         report_range(values, names, faults)
     return values
 
@@ -232,12 +233,14 @@ def report_shapes(
     faults.append(f"wrong shape: {which} with {got}, expected {shape}: each prediction must be {expected.describe()}")
 
 
-def report_non_finite(values: Array, names: Sequence[str], faults: list[str]) -> bool:
-    """Whether all numbers are finite; tells the rows where they are not."""
+def report_non_finite(values: Array, names: Sequence[str], faults: list[str]) -> npt.NDArray[np.bool_]:
+    """The rows whose numbers are all finite, (n,); tells the others."""
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if bad.any():
-        faults.append(f"NaN or infinity in {shown([names[row] for row in np.flatnonzero(bad)])} ({int(bad.sum()):,})")
-    return not bad.any()
+        faults.append(
+            f"NaN or infinity in {shown([names[row] for row in np.flatnonzero(bad).tolist()])} ({int(bad.sum()):,})"
+        )
+    return np.logical_not(bad)
 
 
 def report_range(values: Array, names: Sequence[str], faults: list[str]) -> None:
@@ -250,13 +253,13 @@ def report_range(values: Array, names: Sequence[str], faults: list[str]) -> None
         )
         faults.append(
             f"probabilities outside 0 to 1: from {low:g} to {high:g}, in "
-            f"{shown([names[row] for row in np.flatnonzero(outside)])} ({int(outside.sum()):,}); {hint}"
+            f"{shown([names[row] for row in np.flatnonzero(outside).tolist()])} ({int(outside.sum()):,}); {hint}"
         )
 
 
 def shown_values(values: Array, chosen: Array, names: Sequence[str]) -> str:
     """The first few chosen rows as value and name, and how many there are."""
-    rows = np.flatnonzero(chosen)
+    rows = np.flatnonzero(chosen).tolist()
     some = ", ".join(f"{shown([str(values[row])])} for {shown([names[row]])}" for row in rows[:N_SHOWN])
     return f"{some} ({len(rows):,} of {len(values):,})"
 

@@ -1,9 +1,9 @@
 """The metrics of the ten tasks.
 
-A metric is two pure functions. `observe` turns a batch of predictions and references into a small state: arrays with one row
-for each thing that cannot be summed up yet. `reduce` turns a state into numbers. States merge by concatenation, so a metric
-over a stream is `reduce` of the joined states, and since sums of floats are exactly rounded (`math.fsum`) it equals the
-metric over the whole to the bit, however the stream was cut and in whatever order its parts were merged.
+A metric is two pure functions. `observe` turns a batch of predictions and references into a small state: arrays with
+one row for each thing that cannot be summed up yet. `reduce` turns a state into numbers. States merge by concatenation,
+so a metric over a stream is `reduce` of the joined states, and since sums of floats are exactly rounded (`math.fsum`)
+it equals the metric over the whole to the bit, however the stream was cut and in whatever order its parts were merged.
 
 This file needs NumPy alone: the `metric.py` of each dataset repository is made from its very source.
 """
@@ -92,7 +92,7 @@ def observe_scores(predictions: Array, references: Array) -> State:
 
 
 def reduce_macro_map(state: State, n_outputs: int) -> Score:
-    """Mean over labels of the average precision. Labels without a positive sample have none: they are left out and told.
+    """Mean over labels of the average precision; labels without a positive sample have none, and are left out and told.
 
     Raises:
         ValueError: when no label has a positive sample.
@@ -101,7 +101,7 @@ def reduce_macro_map(state: State, n_outputs: int) -> Score:
 
 
 def reduce_macro_auroc(state: State, n_outputs: int) -> Score:
-    """Mean over labels of the area under the ROC curve. Labels of one class only have none: they are left out and told.
+    """Mean over labels of the area under the ROC curve; labels of one class have none, and are left out and told.
 
     Raises:
         ValueError: when no label has both positive and negative samples.
@@ -133,11 +133,12 @@ def observe_relative_l2(predictions: Array, references: Array) -> State:
         ValueError: when a reference is zero everywhere, for then the ratio is not defined.
     """
     true = np.asarray(references, dtype=np.float64).reshape(len(references), -1)
-    difference = np.asarray(predictions, dtype=np.float64).reshape(true.shape) - true
     norms = np.sqrt(np.square(true).sum(axis=1))
     if not norms.all():
         raise ValueError(f"the reference of sample {int(np.argmin(norms))} is zero everywhere")
-    return {"ratios": np.sqrt(np.square(difference, out=difference).sum(axis=1)) / norms}
+    with np.errstate(over="ignore"):  # absurd predictions have an infinite error
+        difference = np.asarray(predictions, dtype=np.float64).reshape(true.shape) - true
+        return {"ratios": np.sqrt(np.square(difference, out=difference).sum(axis=1)) / norms}
 
 
 def reduce_relative_l2(state: State, n_outputs: int) -> Score:
@@ -150,17 +151,19 @@ def observe_contacts(predictions: Values, references: Values) -> State:
     """Mean absolute distance error of each protein over its contacts.
 
     Args:
-        predictions: for each protein the predicted distances in Å, (L, L). Both triangles count alike: their mean is scored.
+        predictions: for each protein the predicted distances in Å, (L, L). Both triangles count alike: their mean is
+            scored.
         references: for each protein the true distances in Å, (L, L), read from the upper triangle. A NaN is no contact.
 
     Returns:
-        `errors`: (n, variants) mean over the pairs of each of `CONTACT_VARIANTS`; NaN for a protein without such a pair.
+        `errors`: (n, variants) mean over the pairs of each of `CONTACT_VARIANTS`; NaN for a protein without such a
+        pair.
     """
     errors = np.full((len(references), len(CONTACT_VARIANTS)), np.nan)
     for row, (predicted, true) in enumerate(zip(predictions, references, strict=True)):
         distance = np.asarray(true, dtype=np.float64)
         symmetric = np.asarray(predicted, dtype=np.float64)
-        error = np.abs((symmetric + symmetric.T) / 2 - distance)
+        error = np.abs(symmetric / 2 + symmetric.T / 2 - distance)  # halved first, for the sum could overflow
         for column, (_, separation, largest) in enumerate(CONTACT_VARIANTS):
             chosen = error[np.triu(distance <= largest, k=separation)]
             if chosen.size:
@@ -203,9 +206,10 @@ def observe_mask(predictions: Array, references: Array, ignore: Array) -> State:
 
 
 def reduce_mask(state: State, n_outputs: int) -> Score:
-    """False negative rate in percent at a probability above 0.5, counts pooled over all pixels; further rates beside it.
+    """False negative rate in percent: inside pixels whose probability is not above 0.5, pooled over all samples.
 
-    A rate whose denominator is zero is None. `one_minus_auroc_percent` is of the probabilities, and exact.
+    Calling everything inside would score 0, so further rates stand beside it. A rate whose denominator is zero is None.
+    `one_minus_auroc_percent` is of the probabilities, and exact.
 
     Raises:
         ValueError: when no counted pixel is inside the true mask.
@@ -276,8 +280,8 @@ class Metric:
             probabilities of a mask in [0, 1].
         observe: (predictions, references, **columns) → state of a batch.
         reduce: (state, n_outputs) → `score`, `n` (how many units were scored), and further numbers.
-        columns: reference columns beyond `y` that `observe` needs, as its keyword → the dataset's column; an empty column
-            name stands for the task's group column.
+        columns: reference columns beyond `y` that `observe` needs, as its keyword → the dataset's column; an empty
+            column name stands for the task's group column.
     """
 
     id: str

@@ -1,7 +1,8 @@
 """Readers of predictions files, one a format: each gives ids (or None) and values, and takes its input for hostile.
 
-What a file would unpack to is compared with a limit before it is unpacked, and no reader runs anything that a file holds.
-JSON and NumPy files are read with NumPy alone, for the `metric.py` of each dataset repository is made from their source.
+What a file would unpack to is compared with a limit before it is unpacked, and no reader runs anything that a file
+holds. JSON and NumPy files are read with NumPy alone, for the `metric.py` of each dataset repository is made from their
+source.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +27,8 @@ Read = tuple[Ids | None, Array | Ragged]
 TEXT_LIMIT = 256 * MIB
 MAX_STRING = 1024
 
-# what the format libraries raise on damaged files; a fault in this project's own code would rather be a NameError and the like
+# what the format libraries raise on damaged files; a fault in this project's own code would rather be a NameError and
+# the like
 DAMAGE = (
     ArithmeticError,
     EOFError,
@@ -56,7 +57,7 @@ def damage_told(path: Path, kind: str) -> Iterator[None]:
 
 
 def require_fields(path: Path, found: Sequence[str]) -> None:
-    """Refuse a file without predictions, and one with anything beside predictions and ids: a misspelt `ids` must not pass."""
+    """Refuse a file without predictions, and one with more than predictions and ids: a misspelt `ids` must not pass."""
     if "predictions" not in found:
         raise PredictionsError(f"{path}: holds {shown(list(found)) or 'nothing'}, where 'predictions' was expected")
     unknown = [name for name in found if name not in ("predictions", "ids")]
@@ -68,7 +69,7 @@ def require_size(path: Path, size: int, limit: int) -> None:
     """Refuse more bytes than the task can need, before they are unpacked."""
     if size > limit:
         raise PredictionsError(
-            f"{path}: would unpack to {size / MIB:,.0f} MiB; predictions of this task need at most {limit / MIB:,.0f} MiB"
+            f"{path}: would unpack to {size / MIB:,.0f} MiB, more than the {limit / MIB:,.0f} MiB that can be needed"
         )
 
 
@@ -171,7 +172,12 @@ def read_npy_stream(path: Path, open_stream: Callable[[], IO[bytes]], limit: int
 def read_npy(path: Path, limit: int) -> Read:
     """One array with a prediction a row; it has no ids."""
     with damage_told(path, ".npy"):
-        return None, require_plain(path, read_npy_stream(path, partial(path.open, "rb"), limit))
+        return None, require_plain(path, read_npy_stream(path, lambda: path.open("rb"), limit))
+
+
+def member_opener(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], IO[bytes]]:
+    """Opens one member of an archive from its start, as often as it is called."""
+    return lambda: archive.open(info)
 
 
 def read_npz(path: Path, limit: int) -> Read:
@@ -189,7 +195,7 @@ def read_npz(path: Path, limit: int) -> Read:
         by_id = "predictions" not in members and "ids" not in members and bool(members)
         if not by_id:
             require_fields(path, list(members))
-        arrays = {name: read_npy_stream(path, partial(archive.open, info), limit) for name, info in members.items()}
+        arrays = {name: read_npy_stream(path, member_opener(archive, info), limit) for name, info in members.items()}
         if by_id:
             return tuple(arrays), stacked([require_plain(path, array) for array in arrays.values()])
         ids = ids_of(path, arrays["ids"]) if "ids" in arrays else None

@@ -128,7 +128,7 @@ def arrow_values(path: Path, column: Any) -> Array | Ragged:
 
 
 def read_h5(path: Path, limit: int) -> Read:
-    """Datasets `predictions` and, optionally, `ids`; where shapes vary, `predictions` is a group of datasets named by id."""
+    """Datasets `predictions` and, optionally, `ids`; where shapes vary, `predictions` is a group of datasets by id."""
     with damage_told(path, "HDF5"):
         import h5py
 

@@ -26,7 +26,8 @@ class Predictions:
 
     Attributes:
         ids: one id a prediction; None when they are in the order of the split's rows.
-        values: one row a prediction: numbers or text (class names), any shape; or, where shapes differ, a list of arrays.
+        values: one row a prediction: numbers or text (class names), any shape; or, where shapes differ, a list of
+            arrays.
         source: where they came from, for messages.
     """
 

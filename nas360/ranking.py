@@ -10,8 +10,8 @@ from nas360.matching import Array
 def average_precision(positive: Array, negative: Array) -> float:
     """Average precision: the mean over positives of the precision at their own score.
 
-    Samples of equal score are taken together, so that their order cannot matter. This is the step-wise sum of precision over
-    the increase of recall (no interpolation) that FSD50K (Fonseca et al. 2022, section V) and scikit-learn use.
+    Samples of equal score are taken together, so that their order cannot matter. This is the step-wise sum of precision
+    over the increase of recall, without interpolation, which scikit-learn computes too.
 
     Args:
         positive: scores of the samples that have the label, (p,), finite; only their order counts.
