@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def derive(seed: int, *names: str | int) -> np.random.Generator:
         >>> float(derive(0, "shuffle", 1).random()) == float(derive(0, "shuffle", 1).random())
         True
     """
-    digest = hashlib.sha256("\x1f".join(str(name) for name in names).encode()).digest()
+    # JSON, so that no two paths are spelt alike
+    digest = hashlib.sha256(json.dumps(names).encode()).digest()
     words = np.frombuffer(digest, dtype=np.uint32)
     return np.random.default_rng(np.random.SeedSequence([seed, *(int(word) for word in words)]))
