@@ -24,7 +24,7 @@ HEAD = '''"""{title} of nas360's task {task}, stand-alone: made from nas360's ow
     python metric.py PREDICTIONS [--references test.parquet ...]
 
 prints the score as JSON. PREDICTIONS is .json, .npz or .npy; `compute` does the same for arrays, and `accumulator` for
-what comes in parts. NumPy is needed, and pyarrow to read the references. Do not edit: `nas360 prepare` writes this file.
+what comes in parts. NumPy is needed, and pyarrow to read the references. Do not edit: `nas360 prepare` writes it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class _Gathered:
         self._homes: dict[str, str] = {}
 
     def add(self, module: str, name: str) -> None:
-        """Add a top-level name of a module; names that the module does not define (builtins, locals) are passed over."""
+        """Add a top-level name of a module; names that it does not define (builtins, locals) are passed over."""
         node, line = _definitions(module).get(name, (None, ""))
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == PACKAGE:
             self.add(str(node.module), name)
