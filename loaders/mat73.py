@@ -16,8 +16,10 @@ import numpy as np
 
 from nas360.errors import RawDataError
 from nas360.files import MIB
-from nas360.loaders.matfile import BLOCK_BYTES, Block, MatArray
+from nas360.loaders.matfile import Block, MatArray
 
+# to lay small chunks side by side in one large block takes three times as long as to read them one by one
+TILE_BYTES = MIB
 MAX_CHUNK_BYTES = 256 * MIB
 # what libhdf5 and h5py raise for damage, by the place where they meet it
 _H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
@@ -100,17 +102,17 @@ def tile_shape(shape: tuple[int, ...], chunks: tuple[int, ...] | None, itemsize:
         itemsize: bytes of an element.
 
     Returns:
-        A multiple of the chunk shape, cut to the array, of at most `BLOCK_BYTES`, or one chunk if that is larger.
+        A multiple of the chunk shape, cut to the array, of at most `TILE_BYTES`, or one chunk if that is larger.
 
     Example:
         >>> tile_shape((421, 421, 1024), (421, 421, 1), 4)
-        (421, 421, 47)
+        (421, 421, 1)
         >>> tile_shape((421, 421, 1024), None, 4)
-        (19, 421, 1024)
+        (1, 256, 1024)
     """
     tile = list(chunks or (1,) * len(shape))
     for axis in reversed(range(len(shape))):
-        room = BLOCK_BYTES // max(1, int(np.prod(tile, dtype=object)) * itemsize)
+        room = TILE_BYTES // max(1, int(np.prod(tile, dtype=object)) * itemsize)
         needed = -(-shape[axis] // tile[axis])
         tile[axis] = min(shape[axis], tile[axis] * max(1, min(room, needed)))
         if room < needed:
