@@ -1,0 +1,143 @@
+"""Budgets: what is trained, how, and for how many steps, fixed before the first of them.
+
+A plan follows from counts alone (rows, multiply-adds), never from the clock, so that the same seed gives the same
+result on a fast and on a slow machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from nas360.baselines.cost import Cost
+from nas360.baselines.recipe import Optimiser, Recipe
+from nas360.baselines.schedule import Cosine
+from nas360.errors import RunError
+
+Budget = Literal["full", "small", "smoke"]
+
+WORK = {"small": 12e12, "smoke": 0.1e12}
+"""Multiply-adds of a run, predictions included, with memory traffic counted as `cost.TRAFFIC` says.
+
+Two cores of a Xeon of 2023 do some 30 to 60e9 a second: `small` takes three to seven minutes there, `smoke` a few
+seconds.
+"""
+
+TRAINING = 3
+"""A training step costs three forward passes: one forward, two backward."""
+
+FEWEST_STEPS = {"small": 400, "smoke": 8}
+"""A wider network is not worth having with fewer steps than these."""
+
+REPORTS = 20
+"""Reports of a shortened training."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does.
+
+    Attributes:
+        budget: its name.
+        architecture: what is trained, which a small budget may have narrowed.
+        cost: of that network, a sample.
+        recipe: how; the batch size is at most the number of rows.
+        steps: of the training.
+        steps_per_epoch: of one pass over the rows.
+        report_steps: steps between reports.
+        changes: what differs from the method's recipe, a sentence each; empty for `full` on enough rows.
+    """
+
+    budget: Budget
+    architecture: Any
+    cost: Cost
+    recipe: Recipe
+    steps: int
+    steps_per_epoch: int
+    report_steps: int
+    changes: tuple[str, ...]
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training rows."""
+        return self.steps / self.steps_per_epoch
+
+
+def make_plan(
+    budget: str,
+    recipe: Recipe,
+    architectures: tuple[Any, ...],
+    measure: Callable[[Any], Cost],
+    *,
+    n_train: int,
+    n_predict: int,
+    dense: bool,
+) -> Plan:
+    """Plan a run.
+
+    `full` is the recipe. The others spend a fixed amount of work: they take the widest architecture that leaves
+    enough steps after the predictions are paid for, a smaller batch, and a recipe that learns fast in few steps:
+    AdamW, whose steps do not depend on the scale of the loss, with a learning rate that rises over the first fifth
+    and then falls along a cosine (Smith and Topin 2018, Super-Convergence).
+
+    Args:
+        budget: `full`, `small` or `smoke`.
+        recipe: the method's for the task.
+        architectures: the method's own, then narrower ones.
+        measure: cost of an architecture, a sample.
+        n_train: training rows.
+        n_predict: rows that will be predicted.
+        dense: whether the task wants one value a position; then batches are small.
+
+    Raises:
+        RunError: the budget is unknown, or there are too few rows to train on.
+    """
+    if budget not in get_args(Budget):
+        raise RunError(f"budget {budget!r} is none of {', '.join(get_args(Budget))}")
+    if n_train < 2:
+        raise RunError(f"{n_train} training rows are too few to train on; prepare more of the data")
+    changes: list[str] = []
+    if budget == "full":
+        chosen, cost = architectures[0], measure(architectures[0])
+        recipe = _fit_batch(recipe, n_train, changes)
+        per_epoch = n_train // recipe.batch_size
+        steps, report = recipe.epochs * per_epoch, per_epoch
+    else:
+        short = _shortened(recipe, dense)
+        changes.append(
+            f"AdamW, learning rate {short.optimiser.lr:g} on a cosine, batch {short.batch_size} instead of "
+            f"{recipe.optimiser.name}, {recipe.optimiser.lr:g}, {recipe.batch_size}"
+        )
+        recipe = _fit_batch(short, n_train, changes)
+        per_epoch = n_train // recipe.batch_size
+        for chosen in architectures:
+            cost = measure(chosen)
+            left = WORK[budget] - n_predict * cost.work
+            steps = min(math.floor(left / (TRAINING * cost.work * recipe.batch_size)), recipe.epochs * per_epoch)
+            if steps >= min(FEWEST_STEPS[budget], recipe.epochs * per_epoch):
+                break
+        # the narrowest network may still be too costly; then the budget is overdrawn rather than nothing learnt
+        steps = max(steps, FEWEST_STEPS[budget] // 8, 1)
+        report = max(1, min(per_epoch, math.ceil(steps / REPORTS)))
+        changes.append(f"{steps} steps, {steps / per_epoch:.2f} epochs instead of {recipe.epochs}")
+        if chosen != architectures[0]:
+            changes.append(f"a narrower network, {chosen} instead of {architectures[0]}")
+    return Plan(budget, chosen, cost, recipe, steps, per_epoch, report, tuple(changes))  # type: ignore[arg-type]  # checked above
+
+
+def _shortened(recipe: Recipe, dense: bool) -> Recipe:
+    return replace(
+        recipe,
+        optimiser=Optimiser("adamw", lr=3e-3, weight_decay=0.01),
+        schedule=Cosine(warmup=0.2),
+        batch_size=min(recipe.batch_size, 4 if dense else 64),
+    )
+
+
+def _fit_batch(recipe: Recipe, n_train: int, changes: list[str]) -> Recipe:
+    if recipe.batch_size <= n_train:
+        return recipe
+    changes.append(f"batch {n_train}, all the rows there are, instead of {recipe.batch_size}")
+    return replace(recipe, batch_size=n_train)

@@ -1,0 +1,146 @@
+"""The folder of a run: its files, who may write there, and whether it is this run's at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nas360.baselines.checkpoint import Checkpoints
+from nas360.baselines.runlog import RunLog
+from nas360.errors import RunError
+from nas360.results import ResultFile, load_result
+
+
+def default_folder(method: str, task: str, seed: int) -> Path:
+    """`runs/<method>/<task>/seed<k>`; a colon, which Windows does not take, becomes a line.
+
+    Example:
+        >>> default_folder("timm:resnet18", "cifar100", 0).as_posix()
+        'runs/timm-resnet18/cifar100/seed0'
+    """
+    return Path("runs") / method.replace(":", "-") / task / f"seed{seed}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def predictions(self) -> Path:
+        """Predictions of the evaluated split."""
+        return self.path / "predictions.npz"
+
+    @property
+    def architecture(self) -> Path:
+        """What was trained."""
+        return self.path / "architecture.json"
+
+    @property
+    def result(self) -> Path:
+        """The result; written last, so that it is there exactly when the run is finished."""
+        return self.path / "result.json"
+
+    @property
+    def log(self) -> RunLog:
+        """The log."""
+        return RunLog(self.path / "log.jsonl")
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints."""
+        return Checkpoints(self.path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process out; the lock falls when the process ends, however it ends.
+
+        Raises:
+            RunError: another process has it, or the folder cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as cause:
+            raise RunError(
+                f"another process is running in {self.path}. Wait for it, or choose another --out"
+            ) from cause
+        except OSError as cause:
+            raise RunError(f"{self.path} cannot be made or written ({cause.strerror}). Choose another --out") from cause
+        try:
+            # a killed run leaves the temporary file that it was writing
+            for leftover in self.path.glob(".*.tmp.*"):
+                leftover.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+    def clear(self) -> None:
+        """Remove the run's files, the result first; anything else in the folder stays."""
+        self.result.unlink(missing_ok=True)
+        self.log.path.unlink(missing_ok=True)
+        self.predictions.unlink(missing_ok=True)
+        self.architecture.unlink(missing_ok=True)
+        self.checkpoints.delete()
+
+    def begin(self, header: Mapping[str, Any], *, resume: bool, overwrite: bool) -> ResultFile | None:
+        """Make the folder this run's.
+
+        Args:
+            header: first line of the log; its `identity` tells runs apart.
+            resume: go on with this run where it was stopped.
+            overwrite: remove whatever run is there.
+
+        Returns:
+            The result if this run is finished already, else None; the log is then begun or that of this very run.
+
+        Raises:
+            RunError: the folder holds another run, one that was not finished, or a file that belongs to no run.
+        """
+        if overwrite:
+            self.clear()
+        present = self.log.header()
+        if present is None:
+            strays = [path.name for path in (self.result, self.predictions, self.checkpoints.path) if path.exists()]
+            if strays:
+                raise RunError(
+                    f"{self.path} holds {', '.join(strays)} but no log.jsonl, so that nobody can say of which run. "
+                    f"Use another --out, or --overwrite"
+                )
+            self.log.start(dict(header))
+            return None
+        if faults := list(differences(present["identity"], header["identity"])):
+            listed = "".join(f"\n  - {fault}" for fault in faults)
+            raise RunError(f"{self.path} holds another run:{listed}\nUse another --out, or --overwrite to replace it")
+        if self.result.exists():
+            return load_result(self.result)
+        if not resume:
+            raise RunError(
+                f"{self.path} holds this run, unfinished. Go on with --resume, or begin anew with --overwrite"
+            )
+        return None
+
+
+def differences(there: Any, asked: Any, path: str = "") -> Iterator[str]:
+    """How two identities differ, one line a value.
+
+    Example:
+        >>> list(differences({"seed": 0, "recipe": {"lr": 1}}, {"seed": 0, "recipe": {"lr": 2}}))
+        ['recipe.lr is 1 there, 2 was asked for']
+    """
+    if isinstance(there, Mapping) and isinstance(asked, Mapping):
+        for key in sorted({*there, *asked}, key=str):
+            yield from differences(there.get(key), asked.get(key), f"{path}.{key}" if path else str(key))
+    elif there != asked:
+        yield f"{path} is {there!r} there, {asked!r} was asked for"

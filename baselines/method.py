@@ -1,0 +1,90 @@
+"""Methods: a space, a way to search it, and a recipe, under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas360.baselines.recipe import Recipe
+from nas360.baselines.spaces.base import Space
+from nas360.errors import RunError, UnknownNameError
+from nas360.registry import Registry
+from nas360.task import TaskSpec
+
+TIMM = "timm:"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as a value.
+
+    Attributes:
+        id: name in commands and results.
+        title: one line for people.
+        space: what networks there are.
+        recipe: how one is trained, for a task of which nothing is known but its spec.
+        reference: paper, and where the values are from.
+        overrides: task id → change of the recipe.
+        algorithm: name of the search; None trains the space's default architecture.
+        version: of the method; rises when its results change.
+    """
+
+    id: str
+    title: str
+    space: Space[Any]
+    recipe: Callable[[TaskSpec], Recipe]
+    reference: str
+    overrides: Mapping[str, Callable[[Recipe], Recipe]] = field(default_factory=dict)
+    algorithm: str | None = None
+    version: str = "1"
+
+    def supports(self, spec: TaskSpec) -> bool:
+        """Whether the method can run on the task."""
+        return self.space.refusal(spec) is None
+
+    def check(self, spec: TaskSpec) -> None:
+        """Refuse a task that the method cannot run on.
+
+        Raises:
+            RunError: with the reason.
+        """
+        if reason := self.space.refusal(spec):
+            raise RunError(f"{self.id} cannot run on {spec.id}: it {reason}")
+
+    def recipe_for(self, spec: TaskSpec) -> Recipe:
+        """The recipe with the task's override."""
+        recipe = self.recipe(spec)
+        change = self.overrides.get(spec.id)
+        return recipe if change is None else change(recipe)
+
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    {
+        "wrn": "nas360.baselines.methods.wrn:METHOD",
+        "resnet1d": "nas360.baselines.methods.resnet1d:METHOD",
+    },
+)
+
+
+def get_method(name: str) -> Method:
+    """The method of a name: one of `METHODS`, or `timm:NAME` for any model of timm.
+
+    Raises:
+        UnknownNameError: there is none; with the nearest name.
+
+    Example:
+        >>> get_method("wnr")
+        Traceback (most recent call last):
+        ...
+        nas360.errors.UnknownNameError: unknown method 'wnr'. Did you mean 'wrn'? Known: wrn, resnet1d; or timm:NAME
+    """
+    if name.startswith(TIMM):
+        from nas360.baselines.methods.timm_model import make
+
+        return make(name.removeprefix(TIMM))
+    try:
+        return METHODS[name]
+    except UnknownNameError as cause:
+        raise UnknownNameError(f"{cause}; or timm:NAME") from cause

@@ -1,0 +1,100 @@
+"""Learning-rate schedules: pure functions of the step, so that a resumed run needs no state of theirs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from nas360.errors import RunError
+
+
+class Schedule(Protocol):
+    """Gives the factor on the recipe's learning rate."""
+
+    def factor(self, step: int, steps_per_epoch: int, steps: int) -> float:
+        """The factor for one step.
+
+        Args:
+            step: index of the step, 0 ≤ step < steps.
+            steps_per_epoch: steps that one pass over the data takes.
+            steps: steps of the whole training.
+
+        Returns:
+            A number in [0, 1].
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Always 1."""
+
+    def factor(self, step: int, steps_per_epoch: int, steps: int) -> float:
+        """See `Schedule.factor`."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class MultiStep:
+    """Falls by `gamma` when a share of the epochs is done; constant within an epoch.
+
+    Attributes:
+        milestones: shares of the training, rising, in (0, 1).
+        gamma: factor at each milestone.
+
+    Example:
+        >>> schedule = MultiStep((0.3, 0.6, 0.8), gamma=0.2)
+        >>> [round(schedule.factor(epoch, 1, 200), 3) for epoch in (0, 59, 60, 119, 120, 160)]
+        [1.0, 1.0, 0.2, 0.2, 0.04, 0.008]
+    """
+
+    milestones: tuple[float, ...]
+    gamma: float
+
+    def __post_init__(self) -> None:
+        if not all(0 < milestone < 1 for milestone in self.milestones) or list(self.milestones) != sorted(
+            set(self.milestones)
+        ):
+            raise RunError(f"milestones {self.milestones} are not rising shares of the training in (0, 1)")
+        if not 0 < self.gamma <= 1:
+            raise RunError(f"gamma {self.gamma} is not in (0, 1]")
+
+    def factor(self, step: int, steps_per_epoch: int, steps: int) -> float:
+        """See `Schedule.factor`."""
+        epochs = math.ceil(steps / steps_per_epoch)
+        epoch = step // steps_per_epoch
+        # rounded before it is cut: 0.3 * 10 is a little below 3
+        passed = sum(epoch >= math.floor(round(milestone * epochs, 9)) for milestone in self.milestones)
+        return float(self.gamma**passed)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Rises linearly, then falls along half a cosine, step by step.
+
+    Attributes:
+        warmup: share of the training that rises, in [0, 1).
+        final: factor at the end, in [0, 1].
+
+    Example:
+        >>> [round(Cosine(warmup=0.5).factor(step, 1, 8), 2) for step in range(8)]
+        [0.25, 0.5, 0.75, 1.0, 1.0, 0.85, 0.5, 0.15]
+    """
+
+    warmup: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise RunError(f"warm-up {self.warmup} is not a share of the training in [0, 1)")
+        if not 0 <= self.final <= 1:
+            raise RunError(f"final factor {self.final} is not in [0, 1]")
+
+    def factor(self, step: int, steps_per_epoch: int, steps: int) -> float:
+        """See `Schedule.factor`."""
+        rising = math.floor(self.warmup * steps)
+        if step < rising:
+            return (step + 1) / rising
+        progress = (step - rising) / max(1, steps - rising)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2

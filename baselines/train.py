@@ -1,0 +1,239 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from nas360.baselines.checkpoint import Checkpoints
+from nas360.baselines.device import autocast_dtype, owned_randomness, random_state, restore_random_state
+from nas360.baselines.feed import Feed, Tensors, to_device
+from nas360.baselines.losses import make_loss
+from nas360.baselines.recipe import Recipe
+from nas360.baselines.runlog import RunLog
+from nas360.baselines.watch import Report, Silent, Watcher
+from nas360.errors import RunError
+from nas360.loaders.base import Preprocessing
+from nas360.loaders.data import SplitRows
+from nas360.seeding import derive
+from nas360.task import TaskSpec
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """When and where a training writes its state.
+
+    Attributes:
+        checkpoints: where.
+        log: of the run.
+        epoch_seconds: write after an epoch if the last checkpoint is this old.
+        step_seconds: write after any step if the last checkpoint is this old.
+    """
+
+    checkpoints: Checkpoints
+    log: RunLog
+    epoch_seconds: float = 10.0
+    step_seconds: float = 120.0
+
+
+@dataclass
+class Training:
+    """A training of `steps` steps: `run` performs it, from wherever the last checkpoint left it.
+
+    What is learnt depends on the seed and the step alone, never on the clock, the number of reports, or
+    interruptions; on the CPU, with the same number of threads, it is equal to the bit.
+
+    Attributes:
+        model: `ends.TaskModel`, on the device.
+        spec: the task; names the loss.
+        rows: training rows.
+        preprocessing: from rows to batches.
+        recipe: how; its batch size is at most the number of rows.
+        steps: number of steps.
+        seed: of the run.
+        device: where.
+        report_steps: steps between reports.
+        keeping: None keeps nothing.
+        watcher: is told.
+        validate: from a model (in evaluation mode) to the validation metric, called about ten times; None does not
+            validate.
+    """
+
+    model: nn.Module
+    spec: TaskSpec
+    rows: SplitRows
+    preprocessing: Preprocessing
+    recipe: Recipe
+    steps: int
+    seed: int
+    device: torch.device
+    report_steps: int
+    keeping: Keeping | None = None
+    watcher: Watcher | None = None
+    validate: Callable[[nn.Module], float] | None = None
+
+    def __post_init__(self) -> None:
+        self._watcher: Watcher = self.watcher or Silent()
+        self._feed = Feed(self.rows, self.preprocessing, self.recipe.batch_size, self.seed)
+        if self._feed.steps_per_epoch < 1:
+            raise RunError(f"{len(self.rows)} training rows are fewer than the batch size {self.recipe.batch_size}")
+        # of consequence for 2D convolutions only, on CPU and GPU alike
+        self.model = self.model.to(memory_format=torch.channels_last)
+        self._optimiser = self.recipe.optimiser.make(self.model.parameters())
+        self._average = None
+        if self.recipe.ema_decay is not None:
+            average = get_ema_multi_avg_fn(self.recipe.ema_decay)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            self._average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self._loss = make_loss(self.spec.loss, self.recipe.label_smoothing)
+        self._dtype = autocast_dtype(self.recipe.precision, self.device)
+        self._step = 0
+        self._seconds = 0.0
+        self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._count = 0
+        self._bad = torch.full((), -1, dtype=torch.int64, device=self.device)
+
+    @property
+    def seconds(self) -> float:
+        """Spent in training, over all resumptions."""
+        return self._seconds
+
+    def run(self) -> nn.Module:
+        """Train to the last step.
+
+        Returns:
+            The model that makes the predictions: the one given, or the average of its weights.
+
+        Raises:
+            RunError: the loss is not finite.
+        """
+        with owned_randomness(derive(self.seed, "train"), self.device):
+            self._resume()
+            self._loop()
+        return self.model if self._average is None else self._average
+
+    def _loop(self) -> None:
+        began = saved = time.monotonic()
+        before = self._seconds
+        epoch_steps = self._feed.steps_per_epoch
+        self.model.train()
+        for batch in self._feed.steps(self._step, self.steps):
+            lr = self._one_step(to_device(batch, self.device))
+            self._step += 1
+            self._watcher.step(self._step, self.steps, "train")
+            now = time.monotonic()
+            self._seconds = before + now - began
+            last = self._step == self.steps
+            if self._step % self.report_steps == 0 or last:
+                self._report(lr)
+            if self.keeping is None:
+                continue
+            patience = self.keeping.epoch_seconds if self._step % epoch_steps == 0 else self.keeping.step_seconds
+            if last or now - saved >= patience:
+                self._check_finite(lr)
+                self._save(self.keeping)
+                saved = time.monotonic()
+
+    def _one_step(self, batch: Tensors) -> float:
+        """One step; nothing here waits for the device. Returns the learning rate."""
+        factor = self.recipe.schedule.factor(self._step, self._feed.steps_per_epoch, self.steps)
+        lr = self.recipe.optimiser.lr * factor
+        for group in self._optimiser.param_groups:
+            group["lr"] = lr
+        with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not None):
+            output = self.model(batch.x)
+        # outside of autocast: losses are computed in float32
+        loss = self._loss(output, batch.y, batch.weight)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self._optimiser.step()
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+        loss = loss.detach()
+        self._bad = torch.where((self._bad < 0) & ~loss.isfinite(), self._step, self._bad)
+        self._sum += loss
+        self._count += 1
+        return lr
+
+    def _report(self, lr: float) -> None:
+        self._check_finite(lr)
+        validation = None
+        if self.validate is not None and self._validation_due():
+            chosen: nn.Module = self.model if self._average is None else self._average
+            validation = self.validate(chosen.eval())
+            self.model.train()
+        report = Report(
+            self._step,
+            self.steps,
+            self._step / self._feed.steps_per_epoch,
+            float(self._sum) / self._count,
+            lr,
+            validation,
+            self._seconds,
+        )
+        self._sum.zero_()
+        self._count = 0
+        if self.keeping is not None:
+            self.keeping.log.append(
+                {
+                    "step": report.step,
+                    "epoch": round(report.epoch, 4),
+                    "loss": report.loss,
+                    "lr": report.lr,
+                    "validation": report.validation,
+                    "seconds": round(report.seconds, 3),
+                }
+            )
+        self._watcher.report(report)
+
+    def _validation_due(self) -> bool:
+        reports = math.ceil(self.steps / self.report_steps)
+        return self._step == self.steps or (self._step // self.report_steps) % max(1, reports // 10) == 0
+
+    def _check_finite(self, lr: float) -> None:
+        bad = int(self._bad)
+        if bad >= 0:
+            raise RunError(
+                f"the loss stopped being a finite number at step {bad + 1} of {self.steps} (epoch "
+                f"{bad / self._feed.steps_per_epoch:.2f}, learning rate {lr:g}). Lower the recipe's learning rate, or "
+                f"set clip_norm; if it is so at step 1, look for NaN in the data"
+            )
+
+    def _save(self, keeping: Keeping) -> None:
+        keeping.checkpoints.save(
+            {
+                "step": self._step,
+                "seconds": self._seconds,
+                "sum": self._sum,
+                "count": self._count,
+                "model": self.model.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+                "average": None if self._average is None else self._average.state_dict(),
+                "random": random_state(self.device),
+            }
+        )
+
+    def _resume(self) -> None:
+        if self.keeping is None:
+            return
+        state, warnings = self.keeping.checkpoints.load(self.device)
+        for warning in warnings:
+            self._watcher.note(warning)
+        self.keeping.log.cut(0 if state is None else int(state["step"]))
+        if state is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        restore_random_state(state["random"], self.device)
+        self._step, self._seconds, self._count = int(state["step"]), float(state["seconds"]), int(state["count"])
+        self._sum = state["sum"].to(self.device)
+        self._watcher.note(f"taken up at step {self._step} of {self.steps}")
