@@ -1,0 +1,183 @@
+"""`nas360 tasks`, and the task's side of `nas360 info`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas360.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nas360.loaders.base import Task
+    from nas360.task import TaskSpec
+
+_ARROWS = {"lower": "↓", "higher": "↑"}
+_TABLE_WIDTH = 126
+
+
+def tasks(
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known as a JSON list.")] = False,
+) -> None:
+    """List the ten tasks of the benchmark in the paper's order.
+
+    An arrow tells whether a lower (↓) or a higher (↑) metric is better. Sizes count what the metric averages over.
+    A task without a loader has its facts here, but nas360 cannot prepare or read its data yet.
+
+    Examples:
+    nas360 tasks
+
+    nas360 tasks --json
+
+    nas360 info ecg
+    """
+    from nas360.loaders import TASKS
+
+    if as_json:
+        print_json([_public(task) for task in TASKS.values()])
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("id", "name", "dims", "input", "output", "metric"):
+        table.add_column(heading)
+    for heading in ("train", "validation", "test"):
+        table.add_column(heading, justify="right")
+    table.add_column("loader")
+    for task in TASKS.values():
+        spec = task.spec
+        table.add_row(
+            spec.id,
+            spec.name,
+            f"{spec.spatial_dims}D",
+            _shape(spec.input_shape),
+            _output(spec),
+            f"{spec.metric} {_ARROWS[spec.direction]}",
+            *(f"{spec.splits[split]:,}" for split in ("train", "validation", "test")),
+            "yes" if task.make_loader else "no",
+        )
+    # one task is one line whatever the terminal, so that the output can be searched by lines
+    Console(file=console.file, width=max(console.width, _TABLE_WIDTH)).print(table)
+
+
+def show_task(name: str, as_json: bool) -> None:
+    """Print all that is known about a task.
+
+    Args:
+        name: id of the task.
+        as_json: as one JSON object: the spec, and `loader`, whether this version can prepare and read its data.
+
+    Raises:
+        UnknownNameError: when no task has this name.
+    """
+    from nas360.loaders import TASKS
+
+    task = TASKS[name]
+    if as_json:
+        print_json(_public(task))
+        return
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    spec = task.spec
+    # Text takes every value as it is: square brackets in a citation are no markup
+    console.print(Text(f"{spec.name} ({spec.id})", style="bold"))
+    console.print(Text(f"{spec.summary}.\n"))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for label, value in _facts(task):
+        facts.add_row(label, Text(value))
+    console.print(facts)
+    console.print(Text("\nDifferences from the reference", style="bold"))
+    console.print(_differences(spec))
+    console.print(Text("\nSources", style="bold"))
+    for line in _sources(spec):
+        console.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 2)))
+    console.print(Text("\nCitation", style="bold"))
+    console.print(Padding(Text(spec.citation, overflow="fold"), (0, 0, 0, 2)))
+
+
+def _public(task: Task) -> dict[str, Any]:
+    return {**task.spec.public(), "loader": task.make_loader is not None}
+
+
+def _facts(task: Task) -> Iterator[tuple[str, str]]:
+    spec = task.spec
+    low, high = spec.bounds
+    yield "input", f"{_shape(spec.input_shape)} (channels, then space), {spec.spatial_dims}D"
+    yield "output", _output(spec)
+    yield "prediction", _prediction(spec)
+    if spec.class_names:
+        yield "classes", _some(spec.class_names)
+    yield "loss", spec.loss
+    bounds = f"{low:g} to {'∞' if high is None else f'{high:g}'}"
+    yield "metric", f"{spec.metric} {_ARROWS[spec.direction]}, {spec.unit}, {bounds}; {spec.direction} is better"
+    yield "sizes", ", ".join(f"{split} {spec.splits[split]:,}" for split in spec.splits) + f" ({spec.unit_of_split}s)"
+    if spec.rows:
+        yield "rows", ", ".join(f"{split} {rows:,}" for split, rows in spec.rows.items())
+    yield "final training", " + ".join(spec.final_training)
+    yield "protocol", str(spec.protocol)
+    yield "dataset", f"{spec.repo}, revision {spec.revision}"
+    yield "loader", "yes" if task.make_loader else "no: nas360 cannot prepare or read its data yet"
+    yield "licence", spec.licence
+
+
+def _differences(spec: TaskSpec) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    for justify in ("right", "left"):
+        grid.add_column(justify=justify, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for number, item in enumerate(spec.differences, start=1):
+        grid.add_row(f"{number}", "reference", Text(item.reference))
+        grid.add_row("", "here", Text(item.ours))
+        grid.add_row("", "why", Text(item.reason))
+    return grid
+
+
+def _sources(spec: TaskSpec) -> Iterator[str]:
+    for source in spec.sources:
+        size = f" ({source.size_bytes:,} bytes)" if source.size_bytes else ""
+        yield f"{source.filename}{size}" + (f": {source.note}" if source.note else "")
+        yield f"  {source.url}"
+        if source.sha256 or source.md5:
+            yield f"  sha256 {source.sha256}" if source.sha256 else f"  md5 {source.md5}"
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in sizes)
+
+
+def _output(spec: TaskSpec) -> str:
+    output = spec.output
+    if output.kind == "point":
+        return f"{output.n_classes} classes"
+    if output.kind == "multilabel":
+        return f"{output.n_labels} labels"
+    return "mask" if output.target == "mask" else "field"
+
+
+def _prediction(spec: TaskSpec) -> str:
+    if spec.output.kind == "point":
+        return f"one class index for each row; `nas360 format {spec.id}` shows the file"
+    if spec.output.kind == "multilabel":
+        what = f"{spec.output.n_labels} scores"
+    elif -1 in spec.prediction_shape:
+        what = "a map of the row's own size"
+    else:
+        what = f"a map of {_shape(spec.prediction_shape)}"
+    return f"{what} for each row; `nas360 format {spec.id}` shows the file"
+
+
+def _some(names: tuple[str, ...], shown: int = 18) -> str:
+    more = f", … ({len(names)} in all)" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
