@@ -93,7 +93,7 @@ class Table:
     warnings: tuple[str, ...] = ()
 
     def errors(self, lines: Sequence[Line]) -> FloatArray:
-        """Errors of some lines, float64 (lines, tasks): NaN where a line did not run a task, infinite where it failed."""
+        """Errors, float64 (lines, tasks): NaN where a line did not run a task, infinite where it failed."""
         missing = Cell(error=math.nan, score=None, std=None, n_seeds=0)
         values = [[self.cells.get((line.id, task), missing).error for task in self.specs] for line in lines]
         return np.asarray(values, dtype=np.float64).reshape(len(lines), len(self.specs))

@@ -1,0 +1,136 @@
+"""The performance profile as a picture. Needs the extra `plots`."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas360.errors import MissingExtraError, UserError
+from nas360.files import atomic_path
+from nas360.leaderboard.board import Board
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES = (".png", ".svg", ".pdf")
+MAX_LINES = 12
+"""More cannot be told apart; the best by area are drawn."""
+
+# Okabe and Ito's colours, which people with any common colour vision tell apart, without the yellow, pale on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+# and line styles besides, for black-and-white print
+STYLES: tuple[Any, ...] = (
+    "-",
+    (0, (6, 2)),
+    (0, (1, 1.3)),
+    (0, (7, 2, 1.3, 2)),
+    (0, (3, 1.5)),
+    (0, (8, 2, 1.3, 2, 1.3, 2)),
+    (0, (2, 1.2, 2, 3)),
+)
+
+
+def check_plot(path: Path) -> None:
+    """Refuse a name that `plot_profile` cannot write, before any work is done.
+
+    Raises:
+        UserError: the suffix is not a picture's.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: a plot is written as {', '.join(SUFFIXES)}; give a name that ends so")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as cause:
+        raise MissingExtraError("matplotlib", "plots") from cause
+
+
+def plot_profile(board: Board, path: Path) -> int:
+    """Draw the profiles of a board's ranked lines.
+
+    Args:
+        board: the leaderboard.
+        path: ends in .png, .svg or .pdf. Equal boards give equal files.
+
+    Returns:
+        How many lines were left out because more than `MAX_LINES` rank.
+
+    Raises:
+        UserError: no line ranks, or the suffix is not a picture's.
+        MissingExtraError: matplotlib is not installed.
+    """
+    check_plot(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    if not board.standings:
+        raise UserError(f"{path}: nothing to draw, for no method is ranked; see --include and --panel")
+    ordered = sorted(board.standings, key=lambda standing: -standing.profile.area(board.tau_max))
+    shown = ordered[:MAX_LINES]
+    longest = max((ratio for line in shown for ratio in line.profile.ratios if math.isfinite(ratio)), default=1.0)
+    end = max(longest * 1.05, board.tau_max * 1.05)
+    # a fixed salt makes the ids in an SVG the same every time
+    with rc_context({"svg.hashsalt": "nas360", "font.size": 9}), warnings.catch_warnings():
+        # a name in a script that the font lacks is drawn as boxes, which needs no warning
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = Figure(figsize=(7.6, 3.9), layout="constrained")
+        axes = figure.add_subplot()
+        for index, standing in enumerate(shown):
+            tau, rho = standing.profile.tau, standing.profile.rho
+            area = standing.profile.area(board.tau_max)
+            axes.step(
+                [*tau, end],
+                [*rho, rho[-1]],
+                where="post",
+                color=COLOURS[index % len(COLOURS)],
+                # shifted from round to round, so that no pair of colour and style comes twice
+                linestyle=STYLES[(index + index // len(COLOURS)) % len(STYLES)],
+                linewidth=1.8,
+                # the blank in front keeps a name that begins with an underscore, which hides it from the legend
+                label=f" {standing.line.name}{'*' if standing.partial else ''}  {area:.2f}",
+                solid_joinstyle="miter",
+                zorder=3 + (len(shown) - index) / 100,
+            )
+        _dress(axes, board, end)
+        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=200, metadata=metadata)
+    return len(ordered) - len(shown)
+
+
+def _dress(axes: Axes, board: Board, end: float) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_xlim(1, end)
+    axes.set_ylim(0, 1.03)
+    ticks = [tick for tick in (1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64, 100, 1000, 10_000, 100_000) if tick <= end]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    n_tasks = len(board.table.specs)
+    axes.set_xlabel("τ: error at most τ times the best error of the methods ranked (log scale)")
+    axes.set_ylabel(f"share of {n_tasks} task{'s' if n_tasks > 1 else ''}")
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.axvline(board.tau_max, color="0.45", linewidth=0.8, linestyle=(0, (2, 2)), zorder=2)
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = axes.legend(
+        title=f"area up to τ = {board.tau_max:g}",
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        handlelength=3.6,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name is no formula
+    if any(standing.partial for standing in board.standings):
+        axes.annotate(
+            "* did not run every task",
+            xy=(1.03, 0.0),
+            xycoords="axes fraction",
+            fontsize=8,
+            color="0.35",
+            annotation_clip=False,
+        )

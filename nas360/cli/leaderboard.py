@@ -1,0 +1,137 @@
+"""`nas360 leaderboard`."""
+
+from __future__ import annotations
+
+import io
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas360.cli.output import console, print_json, warn
+
+if TYPE_CHECKING:
+    from nas360.leaderboard.board import Board
+    from nas360.results import ResultFile
+
+
+class Format(StrEnum):
+    """How a leaderboard is written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+_BY_SUFFIX = {".json": Format.json, ".csv": Format.csv, ".md": Format.markdown}
+
+
+def leaderboard(
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="Result files, or folders that hold some, to set beside the panel.")
+    ] = None,
+    panel: Annotated[str, typer.Option(help="Published numbers to compare with: paper, or none.")] = "paper",
+    tasks: Annotated[str, typer.Option(help="Rank on these tasks only: ids, with commas.")] = "",
+    methods: Annotated[str, typer.Option(help="Show these methods only: names, with commas.")] = "",
+    baseline: Annotated[
+        str | None, typer.Option(help="The method that improvement refers to.", show_default="wrn")
+    ] = None,
+    include: Annotated[
+        str,
+        typer.Option(
+            help="Also rank other conditions: small, smoke, partial, generated, synthetic, with commas; or all."
+        ),
+    ] = "",
+    per_task: Annotated[bool, typer.Option("--per-task", help="Show the score on every task as well.")] = False,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="By default table, or what the name in --out ends in.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the performance profile into this .png, .svg or .pdf.")
+    ] = None,
+    tau_max: Annotated[
+        float | None, typer.Option(help="Where the area below the profile ends.", show_default="4")
+    ] = None,
+) -> None:
+    """Rank methods: median rank, improvement over a baseline, performance profile.
+
+    Results that were made with the full budget on the official data rank, and so do published numbers. Results of
+    a smaller budget, or on partial, generated or synthetic data, are shown below with the place they would have;
+    --include ranks them too.
+
+    Examples:
+    nas360 leaderboard
+
+    nas360 leaderboard runs/ --per-task
+
+    nas360 leaderboard runs/wrn --tasks darcy_flow --include small,generated --plot profile.png
+
+    nas360 leaderboard --panel none my_results/ --baseline my_method --format csv --out board.csv
+    """
+    from nas360.leaderboard.board import rank
+    from nas360.leaderboard.plot import check_plot, plot_profile
+    from nas360.leaderboard.profiles import TAU_MAX
+    from nas360.leaderboard.sources import load_files, load_panel
+    from nas360.leaderboard.table import MARKS, build_table
+    from nas360.loaders import TASKS
+
+    if plot is not None:
+        check_plot(plot)
+    files = {**load_panel(panel), **load_files(results or [])}
+    table = build_table(files, {name: task.spec for name, task in TASKS.items()}, _names(tasks), _names(methods))
+    included = list(MARKS) if _names(include) == ["all"] else _names(include)
+    board = rank(table, baseline, included, TAU_MAX if tau_max is None else tau_max)
+    if as_json:
+        format_ = Format.json
+    _write(
+        board, files, format_ or (_BY_SUFFIX.get(out.suffix.lower()) if out else None) or Format.table, out, per_task
+    )
+    _warn(board)
+    if plot is not None:
+        left_out = plot_profile(board, plot)
+        if left_out:
+            warn(f"{plot} shows the methods of the largest area; {left_out} more are left out")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _write(board: Board, files: dict[str, ResultFile], form: Format, out: Path | None, per_task: bool) -> None:
+    from nas360.files import write_json, write_text
+    from nas360.leaderboard.render import to_csv, to_json, to_markdown, to_rich
+
+    if form is Format.json:
+        content = to_json(board, files)
+        write_json(out, content) if out else print_json(content)
+    elif form is Format.table:
+        from rich.console import Console
+
+        target = Console(file=io.StringIO(), width=120) if out else console
+        for part in to_rich(board, per_task):
+            target.print(part)
+        if out and isinstance(target.file, io.StringIO):
+            write_text(out, target.file.getvalue())
+    else:
+        text = to_csv(board) if form is Format.csv else to_markdown(board, per_task)
+        write_text(out, text) if out else typer.echo(text, nl=False)
+
+
+def _warn(board: Board) -> None:
+    for warning in board.table.warnings:
+        warn(warning)
+    if board.unranked:
+        marks = sorted({mark for entry in board.unranked for mark in entry.line.marks} | set(board.included))
+        warn(
+            f"not ranked: {', '.join(entry.line.id for entry in board.unranked[:5])}"
+            + (f" and {len(board.unranked) - 5} more" if len(board.unranked) > 5 else "")
+            + f". --include {','.join(marks)} ranks them too"
+        )
+    if not board.standings and not board.unranked:
+        warn("no results to show: name result files, another --panel, or other --tasks and --methods")
+    elif board.standings and board.baseline is None:
+        warn("there is no ranked 'wrn' to compare with, so improvement is left out; name another by --baseline")
