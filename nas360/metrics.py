@@ -336,7 +336,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("zero_one_error", "0-1 error", "percent", "classes", observe_zero_one, reduce_zero_one),
         Metric("macro_map", "macro mAP", "fraction", "scores", observe_scores, reduce_macro_map),
         Metric("relative_l2", "relative l2 error", "ratio", "maps", observe_relative_l2, reduce_relative_l2),
-        Metric("mae8", "MAE8", "Å", "maps", observe_contacts, reduce_contacts),
+        Metric("mae8", "MAE8", "angstrom", "maps", observe_contacts, reduce_contacts),
         Metric(
             "cosmic_fnr", "false negative rate", "percent", "probabilities", observe_mask, reduce_mask,
             columns=(("ignore", "ignore"),),

@@ -70,10 +70,10 @@ def _show(result: Evaluation, spec: TaskSpec) -> None:
 
     from nas360.evaluate import metric_of
 
-    arrow = "higher is better" if spec.direction == "higher" else "lower is better"
+    arrow = "↑" if spec.direction == "higher" else "↓"
     table = Table(title=f"{spec.name}, {result.split}", title_justify="left", show_header=False)
     table.add_row(
-        f"[bold]{metric_of(spec).title}[/]", f"[bold]{result.score:.{spec.decimals + 2}f}[/]", f"{spec.unit}, {arrow}"
+        f"[bold]{metric_of(spec).title}[/]", f"[bold]{result.score:.{spec.decimals + 2}f}[/]", f"{spec.unit} {arrow}"
     )
     if spec.direction == "higher":
         table.add_row("error", f"{result.error:.{spec.decimals + 2}f}", "1 - score")
