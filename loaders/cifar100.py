@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -232,14 +233,15 @@ def write_synthetic(folder: Path, seed: int) -> None:
             "batch_label": f"synthetic {name}",
         }
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as archive:
+    with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, part in parts.items():
             # the official pickles come from Python 2, whose strings are bytes
             content = pickle.dumps(_as_bytes(part), protocol=2)
             info = tarfile.TarInfo(f"cifar-100-python/{name}")
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    write_bytes(folder / ARCHIVE, stream.getvalue())
+    # the time of writing must not enter the file: same seed, same bytes
+    write_bytes(folder / ARCHIVE, gzip.compress(stream.getvalue(), compresslevel=1, mtime=0))
 
 
 def _as_bytes(value: Any) -> Any:

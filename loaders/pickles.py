@@ -7,6 +7,7 @@ whose only instructions build numbers, strings, containers and arrays: any other
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 from collections.abc import Callable
@@ -16,26 +17,77 @@ import numpy as np
 
 from nas360.errors import RawDataError
 
-# type, byte order and size, as NumPy's own pickles spell them; no field lists and no object references by address
-_DTYPE = re.compile(r"^[<>=|]?[biufcOSUV]\d{0,4}$")
+# kind and size, as NumPy's own pickles spell them; no field lists and no object references by address
+_DTYPE = re.compile(r"^[<>=|]?[biufcSUV]\d{1,4}$")
+_OBJECT = "O8"
 
 
 class _ArrayClass:
     """Stands for `numpy.ndarray`, which the file may name but not call (a call could ask for any amount of memory)."""
 
 
-def _empty_array(subtype: object, shape: object, typecode: object) -> np.ndarray[Any, Any]:
-    """The empty array that NumPy's pickles begin with; its real shape and content follow and must agree in size."""
-    if subtype is not _ArrayClass or shape != (0,):
-        raise pickle.UnpicklingError("an array is begun in a way NumPy does not")
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
+class _Dtype:
+    """Stands for a dtype: NumPy's own takes any state from a pickle, also one that corrupts memory."""
+
+    def __init__(self, code: object, align: object = False, copy: object = True) -> None:
+        text = code.decode("latin1") if isinstance(code, bytes) else str(code)
+        if text not in (_OBJECT, "b1") and not _DTYPE.match(text):
+            raise pickle.UnpicklingError(f"dtype {text[:40]!r} is not a plain number or string type")
+        self.value = np.dtype(object) if text == _OBJECT else np.dtype(text)
+
+    def __setstate__(self, state: object) -> None:
+        # (version, byte order, no subarray, no names, no fields, and sizes that the code already told)
+        if not isinstance(state, tuple) or len(state) < 5 or state[2:5] != (None, None, None):
+            raise pickle.UnpicklingError("a dtype has parts")
+        order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+        if order not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError("a dtype has no byte order")
+        self.value = self.value.newbyteorder(order)
 
 
-def _dtype(code: object, align: object = False, copy: object = True) -> np.dtype[Any]:
-    text = code.decode("latin1") if isinstance(code, bytes) else str(code)
-    if not _DTYPE.match(text):
-        raise pickle.UnpicklingError(f"dtype {text[:40]!r} is not a plain number or string type")
-    return np.dtype(text)
+class _Array:
+    """Stands for an array until all of it is read and agrees."""
+
+    def __init__(self, subtype: object, shape: object, typecode: object) -> None:
+        if subtype is not _ArrayClass or shape != (0,):
+            raise pickle.UnpicklingError("an array is begun in a way NumPy does not")
+        self.value: np.ndarray[Any, Any] = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _Dtype):
+            raise pickle.UnpicklingError("an array has no plain state")
+        _, shape, dtype, is_fortran, data = state
+        if not isinstance(shape, tuple) or not all(isinstance(size, int) and size >= 0 for size in shape):
+            raise pickle.UnpicklingError("an array has no shape")
+        count = math.prod(shape)
+        if dtype.value == object:
+            if not isinstance(data, list) or len(data) != count:
+                raise pickle.UnpicklingError("an array of objects does not hold as many as its shape says")
+            flat = np.empty(count, dtype=object)
+            for number, item in enumerate(data):
+                flat[number] = _plain(item)
+        else:
+            if not isinstance(data, bytes) or len(data) != count * dtype.value.itemsize:
+                raise pickle.UnpicklingError("an array does not hold as many bytes as its shape says")
+            flat = np.frombuffer(data, dtype.value)
+        self.value = flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _plain(value: Any) -> Any:
+    """Put real arrays in the places of those that stand for them."""
+    match value:
+        case _Array():
+            return value.value
+        case list():
+            return [_plain(item) for item in value]
+        case tuple():
+            return tuple(_plain(item) for item in value)
+        case dict():
+            return {_plain(key): _plain(item) for key, item in value.items()}
+        case type() | _Dtype():
+            raise pickle.UnpicklingError("it holds a type, not data")
+        case _:
+            return value
 
 
 def _latin1(text: object, encoding: object = "latin1") -> bytes:
@@ -45,12 +97,18 @@ def _latin1(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _empty_bytes() -> bytes:
+    """How Python 3 writes no bytes into a pickle of protocol 2."""
+    return b""
+
+
 _ALLOWED: dict[tuple[str, str], object] = {
     ("numpy", "ndarray"): _ArrayClass,
-    ("numpy", "dtype"): _dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy", "dtype"): _Dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _empty_bytes,
 }
 
 
@@ -73,14 +131,14 @@ def load_pickle(content: bytes, source: str) -> Any:
         source: the name of the file, for messages.
 
     Returns:
-        The object.
+        The object; its arrays are read-only.
 
     Raises:
         RawDataError: when it is damaged or would do anything but build data.
     """
     load: Callable[[], Any] = _Unpickler(io.BytesIO(content), encoding="bytes").load
     try:
-        return load()
+        return _plain(load())
     except pickle.UnpicklingError as cause:
         raise RawDataError(
             f"{source}: refused as a pickle: {cause}. Only NumPy arrays and plain containers are read; "

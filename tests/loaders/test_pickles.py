@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from nas360.errors import RawDataError
+from nas360.loaders.pickles import load_pickle
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.binary(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(PLAIN, st.integers(0, pickle.HIGHEST_PROTOCOL))
+def test_plain_containers_come_back(value: object, protocol: int) -> None:
+    assert load_pickle(pickle.dumps(value, protocol), "file") == value
+
+
+@given(
+    npst.arrays(
+        st.sampled_from(["u1", "<i4", "<f4", "<f8", ">i2", "?"]),
+        npst.array_shapes(max_side=4),
+        elements={"allow_nan": False},
+    ),
+    st.integers(2, 4),
+)
+def test_arrays_come_back(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], protocol: int) -> None:
+    back = load_pickle(pickle.dumps(array, protocol), "file")
+    assert back.dtype.newbyteorder("=") == array.dtype.newbyteorder("=")  # NumPy itself may turn to the native order
+    np.testing.assert_array_equal(back, array)
+
+
+def test_arrays_as_numpy_1_spelt_them_come_back() -> None:
+    old = pickle.dumps(np.arange(6), 2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert b"numpy.core.multiarray" in old
+    np.testing.assert_array_equal(load_pickle(old, "file"), np.arange(6))
+
+
+class _Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_that_runs_a_command_does_not(tmp_path: Path, protocol: int) -> None:
+    with pytest.raises(RawDataError, match=r"it names (posix|nt|os)\.system"):
+        load_pickle(pickle.dumps([_Touch(tmp_path / "done")], protocol), "file")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [OrderedDict(a=1), subprocess.Popen, np.load, np.float64(1.0), complex, slice(1)])
+def test_any_other_name_is_refused(value: object) -> None:
+    with pytest.raises(RawDataError, match="it names"):
+        load_pickle(pickle.dumps(value, 2), "file")
+
+
+def test_an_array_of_plain_objects_comes_back() -> None:
+    array = np.empty(3, dtype=object)
+    array[:] = [5, b"MKV", np.eye(2)]
+    back = load_pickle(pickle.dumps(array, 2), "file")
+    assert back[:2].tolist() == [5, b"MKV"]
+    np.testing.assert_array_equal(back[2], np.eye(2))
+
+
+def test_a_dtype_whose_state_would_corrupt_memory_is_refused() -> None:
+    honest = pickle.dumps(np.arange(4, dtype=np.uint8), 2)
+    with pytest.raises(RawDataError, match="a dtype has parts"):
+        load_pickle(honest.replace(b"NNN", b"N)N"), "file")
+
+
+def test_an_array_of_objects_of_other_classes_is_refused() -> None:
+    with pytest.raises(RawDataError, match="it names"):
+        load_pickle(pickle.dumps(np.array([OrderedDict()], dtype=object), 2), "file")
+
+
+def test_the_array_class_cannot_be_called_for_memory() -> None:
+    greedy = b"cnumpy\nndarray\n((L1000000000000L\ntR."
+    with pytest.raises(RawDataError, match="damaged pickle|refused as a pickle"):
+        load_pickle(greedy, "file")
+    greedy = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(L1000000000000L\ntS'b'\ntR."
+    with pytest.raises(RawDataError, match="begun in a way NumPy does not"):
+        load_pickle(greedy, "file")
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused_with_our_error(content: bytes) -> None:
+    try:
+        load_pickle(content, "file")
+    except RawDataError as error:
+        assert "file" in str(error)
+
+
+@given(st.integers(0, 400), st.integers(1, 255))
+def test_a_damaged_pickle_is_read_or_refused_with_our_error(place: int, flip: int) -> None:
+    content = bytearray(pickle.dumps({b"data": np.arange(40, dtype=np.uint8), b"labels": list(range(40))}, 2))
+    content[place % len(content)] ^= flip
+    try:
+        load_pickle(bytes(content), "file")
+    except RawDataError as error:
+        assert "file" in str(error)
