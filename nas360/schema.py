@@ -64,11 +64,9 @@ def _strict_json(value: JsonValue) -> JsonValue:
     else:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; store it flatter")
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as cause:
         raise ValueError("holds half of a surrogate pair, which UTF-8 cannot write") from cause
-    except ValueError as cause:
-        raise ValueError("holds NaN or an infinity, which JSON does not allow; give finite numbers or null") from cause
     return value
 
 
