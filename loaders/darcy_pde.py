@@ -31,6 +31,7 @@ TAU = 3.0
 HIGH = 12.0
 LOW = 3.0
 TOLERANCE = 1e-10
+_LEAST_TOLERANCE = 1e-12
 _MAX_ITERATIONS = 2000
 
 
@@ -81,13 +82,14 @@ def solve(a: npt.ArrayLike, source: npt.ArrayLike = 1.0, tolerance: float = TOLE
     Args:
         a: coefficient at the nodes, (S, S) with S ≥ 3, positive. The boundary nodes enter by the outermost faces.
         source: f, a number or its values at the nodes, (S, S); those on the boundary are not used.
-        tolerance: relative residual at which to stop; what can be reached is about 1e-13.
+        tolerance: relative residual at which to stop, at least 1e-12.
 
     Returns:
         The solution at the nodes.
 
     Raises:
-        UserError: when the coefficient is not a square field of positive numbers.
+        UserError: when the coefficient is not a square field of positive numbers, the source is not finite or of
+            another shape, or the tolerance is out of reach.
         Nas360Error: when the iteration does not reach the tolerance.
     """
     field = np.asarray(a, dtype=np.float64)
@@ -98,13 +100,19 @@ def solve(a: npt.ArrayLike, source: npt.ArrayLike = 1.0, tolerance: float = TOLE
         raise UserError("coefficient must be finite and positive at every node")
     size = len(field)
     inner = size - 2
-    system = _System(field)
-    # the equation times h², which spares the operator a pass
-    f = np.array(np.broadcast_to(np.asarray(source, dtype=np.float64), (size, size))[1:-1, 1:-1]) / (size - 1) ** 2
+    given = np.asarray(source, dtype=np.float64)
+    if given.shape not in ((), field.shape) or not np.isfinite(given).all():
+        raise UserError(f"source has shape {given.shape}; a finite number or {field.shape} of them was expected")
+    if not tolerance >= _LEAST_TOLERANCE:
+        raise UserError(f"tolerance {tolerance}: must be at least {_LEAST_TOLERANCE:g}, which rounding allows")
+    f = np.array(np.broadcast_to(given, field.shape)[1:-1, 1:-1])
     norm = math.sqrt(_dot(f, f))
-    values = np.zeros((size, size))
+    values = np.zeros(field.shape)
     if norm == 0.0:
         return Solution(values, 0.0, 0)
+    # solved for a source of norm one, which keeps the residuals within single precision's range
+    f /= norm
+    system = _System(field)
 
     u = np.zeros((inner, inner))
     residual = f.copy()
@@ -126,14 +134,16 @@ def solve(a: npt.ArrayLike, source: npt.ArrayLike = 1.0, tolerance: float = TOLE
         u += scratch
         np.multiply(image, step, out=scratch)
         residual -= scratch
-        if _dot(residual, residual) <= (tolerance * norm) ** 2:
+        if _dot(residual, residual) <= tolerance**2:
             break
     values[1:-1, 1:-1] = u
     # the recurrence drifts from the true residual, and a promise must be about the true one
     np.subtract(f, system.apply(values, image), out=residual)
-    true = math.sqrt(_dot(residual, residual)) / norm
+    true = math.sqrt(_dot(residual, residual))
     if not true <= 10 * tolerance:
         raise Nas360Error(f"the solver stopped at a relative residual of {true:.1e} after {iteration} steps")
+    # the system is the equation's times h², which spares its operator a pass
+    values *= norm / (size - 1) ** 2
     return Solution(values, true, iteration)
 
 
