@@ -19,7 +19,9 @@ from markdown_it import MarkdownIt
 
 from nas360.loaders import TASKS
 from nas360.loaders.base import Task
-from nas360.loaders.card import FORMULAS, PROVENANCE, _escape, card, hub_licence
+from nas360.loaders.card import FORMULAS, PROVENANCE, card
+from nas360.loaders.front_matter import hub_licence
+from nas360.loaders.markdown import escape
 from nas360.task import SPLITS
 
 FEATURES = datasets.Features(
@@ -62,7 +64,7 @@ def manifest_of(provenance: str = "official", rows: int = 5, **changes: Any) -> 
     return whole | changes
 
 
-def front_matter(text: str) -> CardData:
+def data_of(text: str) -> CardData:
     return DatasetCard(text).data
 
 
@@ -106,6 +108,7 @@ def test_every_task_has_a_whole_card(task: Task, provenance: str) -> None:
     assert ("[!WARNING]" in body) is (provenance != "official")
     assert f"This is {provenance} data." in body or provenance == "official"
     assert text == card(task, FEATURES, manifest_of(provenance))
+    assert (f'load_dataset("{spec.repo}", revision="{spec.revision}")' in body) is (provenance == "official")
     for table in tables(text):
         assert len({len(row) for row in table}) == 1
     assert [row[0] for row in tables(text)[0]] == ["split", *SPLITS]
@@ -113,7 +116,7 @@ def test_every_task_has_a_whole_card(task: Task, provenance: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
 def test_front_matter_is_what_the_hub_knows(task: Task) -> None:
-    data = front_matter(card(task, FEATURES, manifest_of()))
+    data = data_of(card(task, FEATURES, manifest_of()))
     known = {
         "annotations_creators",
         "configs",
@@ -150,7 +153,7 @@ def test_every_metric_has_a_formula_and_none_is_left_over() -> None:
 )
 def test_size_category_counts_all_rows(rows: int, category: str) -> None:
     # three splits of rows, rows + 1 and rows + 2
-    assert front_matter(card(TASKS["ecg"], FEATURES, manifest_of(rows=rows)))["size_categories"] == [category]
+    assert data_of(card(TASKS["ecg"], FEATURES, manifest_of(rows=rows)))["size_categories"] == [category]
 
 
 def write_repository(folder: Path, manifest: Mapping[str, Any]) -> dict[str, datasets.Dataset]:
@@ -218,7 +221,7 @@ def test_foreign_text_changes_nothing_but_its_cell() -> None:
     assert 'href="javascript' not in rendered
     assert rendered.count("<h1>") == 1
     assert "\x1b" not in hostile
-    assert front_matter(hostile).to_dict() == front_matter(plain).to_dict()  # type: ignore[no-untyped-call]  # as above
+    assert data_of(hostile).to_dict() == data_of(plain).to_dict()  # type: ignore[no-untyped-call]  # as above
     # the list is cut, its length is not
     skipped = next(table for table in tables(hostile) if table[0][0] == "reason")
     assert skipped[1][1] == "9"
@@ -233,7 +236,7 @@ def test_the_preparations_own_note_is_not_shown() -> None:
 
 @given(st.text(max_size=40))
 def test_escaped_text_is_read_back_as_it_was(text: str) -> None:
-    escaped = _escape(text)
+    escaped = escape(text)
     assert "\n" not in escaped
     parsed = MARKDOWN.parse(f"| h | k |\n| --- | --- |\n| {escaped} | k |")
     cells = [token for token in parsed if token.type == "inline"]
