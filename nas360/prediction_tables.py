@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,13 +34,20 @@ def score_columns(path: Path, columns: Sequence[str]) -> list[str]:
     Raises:
         PredictionsError: when there are none, a number is left out, or there are other columns beside `id`.
     """
+    if list(columns).count("id") > 1:
+        raise PredictionsError(f"{path}: the column 'id' stands twice; keep one")
     rest = [name for name in columns if name != "id"]
     if rest == ["prediction"]:
         return rest
     numbered = {
         int(found[1]): name for name in rest if (found := re.fullmatch(r"prediction_(0|[1-9][0-9]{0,5})", name))
     }
-    if not numbered or len(numbered) < len(rest) or sorted(numbered) != list(range(len(rest))):
+    if (
+        not numbered
+        or len(numbered) < len(rest)
+        or len(set(columns)) < len(columns)
+        or sorted(numbered) != list(range(len(rest)))
+    ):
         raise PredictionsError(
             f"{path}: has the columns {shown(list(columns)) or '(none)'}; allowed are 'id' and either 'prediction' or "
             "'prediction_0', 'prediction_1' and so on without a gap"
@@ -54,39 +62,60 @@ def read_csv(path: Path, limit: int) -> Read:
         raise PredictionsError(
             f"{path}: {size / MIB:,.0f} MiB, more than the {TEXT_LIMIT / MIB:,.0f} MiB allowed for CSV"
         )
-    with damage_told(path, "CSV"):
-        import pandas as pd
+    with damage_told(path, "CSV"), path.open(encoding="utf-8-sig", newline="") as stream:
+        try:
+            lines = csv.reader(stream, strict=True)
+            header = next(lines, [])
+            names = score_columns(path, header)
+            chosen = [header.index(name) for name in names]
+            texts: list[str] = []
+            parts: Ragged = []
+            ids: list[str] = []
+            for line in lines:
+                if not line:
+                    continue
+                if len(line) != len(header):
+                    raise PredictionsError(
+                        f"{path}: line {lines.line_num} has {len(line)} cells, where the header has {len(header)}"
+                    )
+                if "id" in header:
+                    ids.append(line[header.index("id")])
+                if names == ["prediction"]:
+                    texts.append(line[chosen[0]])
+                else:
+                    parts.append(numbers(path, lines.line_num, [line[column] for column in chosen]))
+                require_size(path, (len(texts) + len(parts)) * len(names) * np.dtype(np.float64).itemsize, limit)
+        except csv.Error as cause:
+            raise ValueError(f"line {lines.line_num}: {cause}") from cause
+    values = numbers_or_names(texts) if names == ["prediction"] else np.array(parts).reshape(len(parts), len(names))
+    return (tuple(ids) if "id" in header else None), values
 
-        # all as text: a class may be called "NA", and an id may look like a number
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8")
-        names = score_columns(path, [str(name) for name in table.columns])
-        columns = [cells(path, name, table[name].to_numpy(dtype=object)) for name in names]
-        ids = ids_of(path, table["id"].tolist()) if "id" in table.columns else None
-    if names == ["prediction"]:
-        return ids, columns[0]
-    return ids, np.stack(columns, axis=1)
+
+def numbers(path: Path, line: int, cells: list[str]) -> Array:
+    """Cells of scores, as float64."""
+    try:
+        return np.array([float(cell) for cell in cells])
+    except ValueError as cause:
+        raise PredictionsError(f"{path}: line {line}: {cause}; give numbers in the prediction columns") from cause
 
 
-def cells(path: Path, name: str, column: Array) -> Array:
+def numbers_or_names(cells: list[str]) -> Array:
     """Numbers where every cell is one; class names otherwise."""
     try:
-        return column.astype(np.float64)
+        return np.array([float(cell) for cell in cells])
     except ValueError:
-        if name == "prediction":
-            return column.astype(np.str_)
-        wrong = next(cell for cell in column if not re.fullmatch(r"\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*", str(cell)))
-        raise PredictionsError(
-            f"{path}: column {name!r} holds {shown([str(wrong)])}, where a number was expected"
-        ) from None
+        return np.array(cells, dtype=np.str_)
 
 
 def read_parquet(path: Path, limit: int) -> Read:
     """Columns `id` (optional) and `prediction` (numbers, text, or lists of numbers), or `prediction_0` and so on."""
     with damage_told(path, "Parquet"):
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
+        texts = [field.name for field in pq.read_schema(path) if field.type in (pa.string(), pa.large_string())]
         # text stays a dictionary, so that a file cannot repeat a long one for ever
-        with pq.ParquetFile(path, read_dictionary=["id", "prediction"]) as file:
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             names = score_columns(path, file.schema_arrow.names)
             chunks = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
             counts = [chunk.column(number).num_values for chunk in chunks for number in range(chunk.num_columns)]
