@@ -1,0 +1,207 @@
+"""From result files to the table: averaging, rounding, failures, marks, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas360.errors import ResultError, UnknownNameError, UserError
+from nas360.leaderboard.board import rank
+from nas360.leaderboard.profiles import profiles
+from nas360.leaderboard.sources import find_files, load_files
+from nas360.leaderboard.table import MARKS, build_table
+from nas360.results import ResultFile, save_result
+from nas360.task import TaskSpec
+
+Specs = Mapping[str, TaskSpec]
+MakeRow = Callable[..., dict[str, Any]]
+MakeFile = Callable[..., ResultFile]
+
+
+def test_seeds_are_averaged_before_the_error_is_rounded(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    # F1: 0.574 and 0.584 have the mean 0.579, whose error 0.421 rounds to 0.42; rounding first would give 0.425
+    rows = [make_row("ecg", 0.574, seed=0), make_row("ecg", 0.584, seed=1)]
+    table = build_table({"a": make_file("m", rows)}, specs)
+    cell = table.cells["m", "ecg"]
+    assert cell.error == 0.42
+    assert cell.score == pytest.approx(0.579)
+    assert cell.std == pytest.approx(0.01 / math.sqrt(2))
+    assert (cell.n_seeds, cell.n_failed) == (2, 0)
+
+
+def test_replicates_are_averaged_within_their_seed(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    rows = [
+        make_row("ecg", score, seed=seed, replicate=k) for seed, k, score in [(0, 0, 0.5), (0, 1, 0.7), (1, 0, 0.9)]
+    ]
+    cell = build_table({"a": make_file("m", rows)}, specs).cells["m", "ecg"]
+    assert cell.score == pytest.approx((0.6 + 0.9) / 2)
+    assert cell.n_seeds == 2
+
+
+def test_float_noise_ties_at_the_published_precision(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    assert 0.1 + 0.2 != 0.3
+    files = {
+        "a": make_file("a", [make_row("darcy_flow", 0.1 + 0.2)]),
+        "b": make_file("b", [make_row("darcy_flow", 0.3)]),
+        "c": make_file("c", [make_row("darcy_flow", 0.30049)]),
+    }
+    table = build_table(files, specs, tasks=["darcy_flow"])
+    assert [cell.error for cell in table.cells.values()] == [0.3] * 3
+    assert [steps(1) for steps in profiles(table.errors(table.lines))] == [1.0] * 3
+    assert {standing.median_rank for standing in rank(table).standings} == {2.0}
+
+
+def test_a_failed_seed_is_infinite_and_a_repetition_mends_it(
+    specs: Specs, make_row: MakeRow, make_file: MakeFile
+) -> None:
+    failed = [make_row("ecg", 0.9, seed=0), make_row("ecg", None, seed=1)]
+    mended = [*failed, make_row("ecg", 0.7, seed=1, replicate=1)]
+    good = [make_row("ecg", 0.1, seed=0)]
+    files = {name: make_file(name, rows) for name, rows in [("f", failed), ("m", mended), ("g", good)]}
+    table = build_table(files, specs, tasks=["ecg"])
+    assert table.cells["f", "ecg"].error == math.inf
+    assert (table.cells["f", "ecg"].n_failed, table.cells["f", "ecg"].score) == (1, None)
+    assert table.cells["m", "ecg"].score == pytest.approx(0.8)
+    board = rank(table, baseline="g")
+    assert [standing.line.id for standing in board.standings] == ["m", "g", "f"]
+    assert board.standings[2].improvement == -math.inf
+    assert board.standings[2].profile.area(1e6) == 0
+
+
+def test_conditions_do_not_rank_unless_asked(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    files = {
+        "full": make_file("m", [make_row("darcy_flow", 0.2)]),
+        "small": make_file("m", [make_row("darcy_flow", 0.1, budget="small", provenance="generated")]),
+        "toy": make_file("m", [make_row("darcy_flow", 0.01, budget="smoke", provenance="synthetic")]),
+    }
+    table = build_table(files, specs)
+    assert [line.id for line in table.lines] == ["m", "m@small,generated", "m@smoke,synthetic"]
+    board = rank(table)
+    assert [standing.line.id for standing in board.standings] == ["m"]
+    assert [entry.line.id for entry in board.unranked] == ["m@small,generated", "m@smoke,synthetic"]
+    assert board.unranked[0].places == {"darcy_flow": (1.0, 2)}
+    # every condition of a line has to be let in
+    assert len(rank(table, include=["small"]).standings) == 1
+    assert len(rank(table, include=["small", "generated"]).standings) == 2
+    assert len(rank(table, include=MARKS).standings) == 3
+
+
+def test_the_place_it_would_have_is_the_rank_it_gets(
+    specs: Specs, make_row: MakeRow, make_file: MakeFile, paper: Mapping[str, ResultFile]
+) -> None:
+    for score in (0.001, 0.026, 0.0705, 0.071, 0.5):
+        own = make_file("mine", [make_row("darcy_flow", score, provenance="generated")])
+        table = build_table({**paper, "own": own}, specs, tasks=["darcy_flow"])
+        (entry,) = rank(table).unranked
+        (standing,) = [line for line in rank(table, include=["generated"]).standings if line.line.id == entry.line.id]
+        assert entry.places["darcy_flow"] == (standing.ranks["darcy_flow"], 7)
+
+
+def test_an_own_run_of_a_published_method_is_a_line_of_its_own(
+    specs: Specs, make_row: MakeRow, make_file: MakeFile, paper: Mapping[str, ResultFile]
+) -> None:
+    own = make_file("wrn", [make_row("ecg", 0.9)], version="7")
+    table = build_table({"own": own, **paper}, specs)
+    assert {line.id for line in table.lines if line.method.name == "wrn"} == {"wrn", "wrn@own"}
+    board = rank(table)
+    assert board.baseline == "wrn"
+    assert next(line for line in table.lines if line.id == "wrn").paper
+    assert rank(table, baseline="wrn@own").baseline == "wrn@own"
+
+
+def test_versions_are_told_apart(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    files = {version: make_file("m", [make_row("ecg", 0.5)], version=version) for version in ("1", "2")}
+    assert {line.id for line in build_table(files, specs).lines} == {"m@1", "m@2"}
+
+
+def test_other_contents_of_the_data_are_told(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    rows = [make_row("ecg", 0.5, seed=0, content="a"), make_row("ecg", 0.5, seed=1, content="b")]
+    (warning,) = build_table({"a": make_file("m", rows)}, specs).warnings
+    assert "2 different contents of the data" in warning
+
+
+def test_other_splits_are_left_out_and_told(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    rows = [make_row("darcy_flow", 0.5, split="validation"), make_row("darcy_flow", 0.25)]
+    table = build_table({"a": make_file("m", rows)}, specs)
+    assert table.cells["m", "darcy_flow"].score == 0.25
+    assert "split 'validation'; only the test split" in table.warnings[0]
+
+
+def test_the_same_run_twice_is_refused(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    content = make_file("m", [make_row("ecg", 0.5, seed=3)])
+    with pytest.raises(ResultError, match=r"b: results/0 is the same run as one in a \(m, ecg, seed 3, replicate 0\)"):
+        build_table({"a": content, "b": content}, specs)
+
+
+def test_every_contradiction_comes_at_once(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
+    wrong_unit = make_row("ecg", 0.5)
+    wrong_unit["metric"] = {**wrong_unit["metric"], "unit": "percent"}
+    files = {
+        "a": make_file("m", [wrong_unit]),
+        "b": make_file("m", [make_row("ecg", 0.5) | {"task": "ekg"}]),
+        "c": make_file("m", [make_row("ecg", 0.5, n_missing=3)]),
+    }
+    with pytest.raises(ResultError, match="unit is 'percent'") as caught:
+        build_table(files, specs)
+    assert "b: results/0/task: unknown task 'ekg'. Did you mean 'ecg'?" in str(caught.value)
+    assert "c: results/0/n_evaluated 853 + n_missing 3 is not dataset/n 853" in str(caught.value)
+
+
+def test_choosing_tasks_and_methods(specs: Specs, paper: Mapping[str, ResultFile]) -> None:
+    table = build_table(paper, specs, tasks=["ecg", "cifar100"], methods=["gaea", "wrn"])
+    assert list(table.specs) == ["cifar100", "ecg"]
+    assert {line.id for line in table.lines} == {"gaea", "wrn"}
+    assert len(table.cells) == 4
+    with pytest.raises(UnknownNameError, match=r"unknown task 'egc'\. Did you mean 'ecg'"):
+        build_table(paper, specs, tasks=["egc"])
+    with pytest.raises(UnknownNameError, match=r"no result of method 'x'\. The results given have: amber"):
+        build_table(paper, specs, methods=["x"])
+
+
+def test_impossible_wishes(specs: Specs, paper: Mapping[str, ResultFile]) -> None:
+    table = build_table(paper, specs)
+    with pytest.raises(UnknownNameError, match="no ranked method 'x' to be the baseline"):
+        rank(table, baseline="x")
+    with pytest.raises(UserError, match=r"no condition 'tiny' to include\. Known: small"):
+        rank(table, include=["tiny"])
+    for tau_max in (1.0, -3.0, math.inf, math.nan):
+        with pytest.raises(UserError, match="finite number above 1"):
+            rank(table, tau_max=tau_max)
+
+
+def test_the_order_of_files_changes_nothing(specs: Specs, paper: Mapping[str, ResultFile]) -> None:
+    files = list(paper.items())
+    forward, backward = (rank(build_table(dict(order), specs)) for order in (files, files[::-1]))
+    assert forward.standings == backward.standings
+
+
+def test_folders_give_results_and_not_the_rest(
+    tmp_path: Path, specs: Specs, make_row: MakeRow, make_file: MakeFile
+) -> None:
+    content = make_file("m", [make_row("ecg", 0.5)])
+    run = tmp_path / "runs" / "m" / "ecg" / "seed0"
+    save_result(run / "result.json", content)
+    (run / "architecture.json").write_text("{}")
+    (run / "anything.json").write_text("{}")
+    going = tmp_path / "runs" / "m" / "ecg" / "seed1"
+    going.mkdir()
+    (going / "architecture.json").write_text("{}")
+    save_result(tmp_path / "runs" / "other.json", make_file("n", [make_row("ecg", 0.5)]))
+    (tmp_path / "runs" / ".hidden.json").write_text("{")
+    assert [path.name for path in find_files(tmp_path)] == ["result.json", "other.json"]
+    twice = load_files([tmp_path, run / "result.json", tmp_path / "runs"])
+    assert len(twice) == 2
+
+
+def test_bad_files_are_all_told(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.json").write_text("[]")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ResultError, match="not JSON") as caught:
+        load_files([tmp_path / "a.json", tmp_path / "b.json", tmp_path / "empty", tmp_path / "absent"])
+    for part in ("b.json: a result file is a JSON object", "empty: no result files", "absent: no such file or folder"):
+        assert part in str(caught.value)
