@@ -147,7 +147,7 @@ def evaluate(predictions: Predictions, references: References, spec: TaskSpec) -
             f"the {references.split} split at hand cannot be scored by {spec.metric}: {cause}. Use more of the data"
         ) from cause
     score = float(numbers.pop("score"))
-    if not math.isfinite(score):
+    if not all(math.isfinite(number) for number in (score, *numbers.values()) if isinstance(number, float)):
         raise PredictionsError(f"{predictions.source}: values too large to score. Check the unit")
     warnings = (
         () if predictions.ids is not None else ("the file has no ids: its order was taken to be that of the split",)

@@ -162,12 +162,13 @@ def observe_contacts(predictions: Values, references: Values) -> State:
     errors = np.full((len(references), len(CONTACT_VARIANTS)), np.nan)
     for row, (predicted, true) in enumerate(zip(predictions, references, strict=True)):
         distance = np.asarray(true, dtype=np.float64)
-        symmetric = np.asarray(predicted, dtype=np.float64)
-        error = np.abs(symmetric / 2 + symmetric.T / 2 - distance)  # halved first, for the sum could overflow
-        for column, (_, separation, largest) in enumerate(CONTACT_VARIANTS):
-            chosen = error[np.triu(distance <= largest, k=separation)]
-            if chosen.size:
-                errors[row, column] = chosen.mean()
+        both = np.asarray(predicted, dtype=np.float64)
+        with np.errstate(over="ignore"):  # absurd predictions have an infinite error
+            error = np.abs((both + both.T) / 2 - distance)
+            for column, (_, separation, largest) in enumerate(CONTACT_VARIANTS):
+                chosen = error[np.triu(distance <= largest, k=separation)]
+                if chosen.size:
+                    errors[row, column] = chosen.mean()
     return {"errors": errors}
 
 

@@ -42,12 +42,7 @@ def score_columns(path: Path, columns: Sequence[str]) -> list[str]:
     numbered = {
         int(found[1]): name for name in rest if (found := re.fullmatch(r"prediction_(0|[1-9][0-9]{0,5})", name))
     }
-    if (
-        not numbered
-        or len(numbered) < len(rest)
-        or len(set(columns)) < len(columns)
-        or sorted(numbered) != list(range(len(rest)))
-    ):
+    if not numbered or sorted(numbered) != list(range(len(rest))):
         raise PredictionsError(
             f"{path}: has the columns {shown(list(columns)) or '(none)'}; allowed are 'id' and either 'prediction' or "
             "'prediction_0', 'prediction_1' and so on without a gap"
