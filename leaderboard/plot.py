@@ -18,6 +18,8 @@ SUFFIXES = (".png", ".svg", ".pdf")
 MAX_LINES = 12
 """More cannot be told apart; the best by area are drawn."""
 
+MAX_NAME = 36
+
 # Okabe and Ito's colours, which people with any common colour vision tell apart, without the yellow, pale on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 # and line styles besides, for black-and-white print
@@ -89,7 +91,7 @@ def plot_profile(board: Board, path: Path) -> int:
                 linestyle=STYLES[(index + index // len(COLOURS)) % len(STYLES)],
                 linewidth=1.8,
                 # the blank in front keeps a name that begins with an underscore, which hides it from the legend
-                label=f" {standing.line.name}{'*' if standing.partial else ''}  {area:.2f}",
+                label=f" {_short(standing.line.name)}{'*' if standing.partial else ''}  {area:.2f}",
                 solid_joinstyle="miter",
                 zorder=3 + (len(shown) - index) / 100,
             )
@@ -98,6 +100,11 @@ def plot_profile(board: Board, path: Path) -> int:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=200, metadata=metadata)
     return len(ordered) - len(shown)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the axes."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
 
 
 def _dress(axes: Axes, board: Board, end: float) -> None:

@@ -157,7 +157,7 @@ def test_the_shares_that_were_published() -> None:
 
 
 def test_the_order_depends_on_where_the_area_ends() -> None:
-    """A known weakness, for which two ends are shown: default and tuned WRN swap between 1.5 and 2; GAEA leads always."""
+    """A known weakness, for which two ends are shown: default and tuned WRN swap between 1.5 and 2."""
     wrn, _, _, tuned, gaea = profiles(PUBLISHED)
     assert wrn.area(1.5) > tuned.area(1.5)
     assert wrn.area(2) < tuned.area(2)
