@@ -216,7 +216,8 @@ def _read_part(path: Path, name: str, index: int, seed: int) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as file:
+    # np.load would leave a file open that it opened itself and then found to be damaged
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         return {key: file[key] for key in ("coeff", "sol", "residual")}
 
 

@@ -5,7 +5,7 @@
 with a coefficient a that is 12 where a Gaussian random field is not negative and 3 elsewhere (Li et al. 2021, Fourier
 Neural Operator for Parametric Partial Differential Equations, section 5.2). The field has the covariance (-Δ + 9)^-2
 with Neumann conditions. The nodes of a grid of S×S, with spacing 1/(S-1), take the field's values as they stand; the
-published MATLAB script moves them from cell centres to nodes by splines, which rounds the steps of the coefficient off.
+published MATLAB script moves them from cell centres to nodes by splines, which smears the steps of the coefficient.
 
 The discretisation is the five-point one in flux form, with the arithmetic mean of the two nodes on each face: second
 order for smooth coefficients. It is solved by conjugate gradients. The preconditioner inverts the Laplacian L by two
