@@ -35,13 +35,9 @@ def constant_predictions(data: TaskData, split: SplitName = "test") -> tuple[tup
         values: Array | list[Array] = np.full(n, constant)
     elif kind == "scores":
         values = np.tile(rows.column("y").mean(axis=0, dtype=np.float64).astype(np.float32), (n, 1))
-    elif -1 in data.spec.prediction_shape:
-        maps = rows.column("y")
-        mean = (
-            0.0
-            if kind == "probabilities"
-            else sum(float(np.nansum(one)) for one in maps) / sum(one.size for one in maps)
-        )
+    elif kind == "maps" and -1 in data.spec.prediction_shape:
+        known = [one[~np.isnan(one)] for one in rows.column("y")]
+        mean = sum(float(one.sum(dtype=np.float64)) for one in known) / sum(one.size for one in known)
         values = [np.full(np.shape(one), mean, dtype=np.float32) for one in references.y]
     elif kind == "maps":
         values = np.repeat(rows.column("y").mean(axis=0, dtype=np.float64).astype(np.float32)[None], n, axis=0)

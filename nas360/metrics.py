@@ -137,7 +137,7 @@ def observe_relative_l2(predictions: Array, references: Array) -> State:
     if not norms.all():
         raise ValueError(f"the reference of sample {int(np.argmin(norms))} is zero everywhere")
     with np.errstate(over="ignore"):  # absurd predictions have an infinite error
-        difference = np.asarray(predictions, dtype=np.float64).reshape(true.shape) - true
+        difference = np.subtract(np.asarray(predictions).reshape(true.shape), true, dtype=np.float64)
         return {"ratios": np.sqrt(np.square(difference, out=difference).sum(axis=1)) / norms}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -309,6 +311,14 @@ def test_a_large_split_is_matched_fast() -> None:
     start = time.perf_counter()
     evaluate(Predictions(tuple(true.ids)[::-1], np.zeros(n, dtype=int)), true, spec_of("satellite"))
     assert time.perf_counter() - start < 2
+
+
+def test_evaluation_loads_no_library_that_it_does_not_need() -> None:
+    heavy = "('torch', 'datasets', 'pandas', 'pyarrow', 'h5py', 'sklearn', 'scipy')"
+    code = (
+        f"import sys, nas360.evaluate, nas360.metric_script; print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_size_limit_admits_what_the_task_needs() -> None:

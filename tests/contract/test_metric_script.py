@@ -106,16 +106,8 @@ def test_the_script_stands_alone_and_states_its_task(task: str) -> None:
 @one_of_each_metric
 def test_the_script_has_no_undefined_or_unused_name(task: str, tmp_path: Path) -> None:
     (tmp_path / "metric.py").write_text(metric_script(TASKS[task].spec))
-    ruff = [
-        Path(sys.executable).with_name("ruff"),
-        "check",
-        "--isolated",
-        "--no-cache",
-        "--select",
-        "F,E9",
-        "metric.py",
-    ]
-    found = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True)
+    ruff = [str(Path(sys.executable).with_name("ruff")), "check", "--isolated", "--no-cache", "--select", "F,E9"]
+    found = subprocess.run([*ruff, "metric.py"], cwd=tmp_path, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
 
 
