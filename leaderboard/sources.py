@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nas360.errors import ResultError, UnknownNameError
@@ -13,7 +16,9 @@ _RESULTS = Path(__file__).resolve().parent / "results"
 PANELS: dict[str, Path | None] = {"paper": _RESULTS / "paper", "none": None}
 """Published numbers to compare with: name → folder of result files."""
 
-RUN_RESULT = "result.json"
+NOT_RESULTS = frozenset({"architecture.json", "predictions.json"})
+"""JSON files that lie in the folder of a run and are no results."""
+
 MAX_FAULTS = 20
 
 
@@ -42,32 +47,46 @@ def load_files(places: Iterable[Path]) -> dict[str, ResultFile]:
         ResultError: a file or folder is absent, empty of results, or not valid; every fault of every file in one
         message.
     """
-    found: dict[Path, Path] = {}
+    found: dict[tuple[int, int], Path] = {}
     faults: list[str] = []
     for place in places:
         try:
             for path in find_files(place):
-                found.setdefault(path.resolve(), path)
+                status = path.stat()
+                found.setdefault((status.st_dev, status.st_ino), path)
         except ResultError as error:
             faults.append(str(error))
     results: dict[str, ResultFile] = {}
-    for path in found.values():
-        try:
-            results[str(path)] = load_result(path)
-        except ResultError as error:
-            faults.append(str(error))
+    with _no_collection():
+        for path in found.values():
+            try:
+                results[str(path)] = load_result(path)
+            except ResultError as error:
+                faults.append(str(error))
     if faults:
         more = len(faults) - MAX_FAULTS
         raise ResultError("\n".join(faults[:MAX_FAULTS] + ([f"and {more} more"] if more > 0 else [])))
     return results
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection: while thousands of results are read, it would walk those already there again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def find_files(place: Path) -> list[Path]:
     """The result files that a path stands for.
 
     Args:
-        place: a file stands for itself. A folder stands for all `*.json` below it, save hidden ones; where a folder
-            of a run holds a `result.json`, its other JSON files (the architecture, say) are not results.
+        place: a file stands for itself. A folder stands for all `*.json` below it, save hidden ones and those that a
+            run leaves beside its result.
 
     Raises:
         ResultError: no such path, or a folder without any.
@@ -76,14 +95,14 @@ def find_files(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise ResultError(f"{place}: no such file or folder. Give result files, or folders that hold some")
-    everything = sorted(path for path in place.rglob("*.json") if not path.name.startswith(".") and path.is_file())
-    runs = {path.parent for path in everything if path.name == RUN_RESULT}
-    # a run that is not over has an architecture, but no result yet
-    found = [
-        path
-        for path in everything
-        if path.name == RUN_RESULT or (path.parent not in runs and path.name != "architecture.json")
-    ]
+    found: list[Path] = []
+    for name, folders, names in os.walk(place):
+        folders.sort()
+        found += [
+            Path(name, file)
+            for file in sorted(names)
+            if file.endswith(".json") and not file.startswith(".") and file not in NOT_RESULTS
+        ]
     if not found:
         raise ResultError(f"{place}: no result files below this folder. A run writes result.json when it ends")
     return found

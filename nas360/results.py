@@ -80,6 +80,8 @@ __all__ = [
 MAX_BYTES = MIB
 MAX_FAULTS = 20
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 def digest(content: dict[str, Any]) -> str:
     r"""SHA-256 of the canonical JSON of a result file's content, without the key `digest`.
@@ -94,8 +96,7 @@ def digest(content: dict[str, Any]) -> str:
         True
     """
     bare = {key: value for key, value in content.items() if key != "digest"}
-    text = json.dumps(bare, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(bare).encode()).hexdigest()
 
 
 def load_result(path: Path) -> ResultFile:

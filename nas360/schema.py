@@ -5,7 +5,6 @@ Rows hold one seed each and are never averaged beforehand; see `PublishedRow` fo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -57,17 +56,29 @@ Slug = Annotated[str, Field(max_length=100, pattern=_SLUG)]
 def _strict_json(value: JsonValue) -> JsonValue:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
-        containers = [member for member in level if isinstance(member, dict | list)]
+        containers: list[Any] = []
+        for member in level:
+            if isinstance(member, str):
+                _check_utf8(member)
+            elif isinstance(member, dict | list):
+                containers.append(member)
         if not containers:
-            break
-        level = [child for member in containers for child in (member.values() if isinstance(member, dict) else member)]
-    else:
-        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; store it flatter")
+            return value
+        level = []
+        for container in containers:
+            if isinstance(container, dict):
+                level += container.keys()
+                level += container.values()
+            else:
+                level += container
+    raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; store it flatter")
+
+
+def _check_utf8(text: str) -> None:
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        text.encode()
     except UnicodeEncodeError as cause:
         raise ValueError("holds half of a surrogate pair, which UTF-8 cannot write") from cause
-    return value
 
 
 def _not_a_number(value: Any) -> Any:

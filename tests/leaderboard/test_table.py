@@ -186,15 +186,18 @@ def test_folders_give_results_and_not_the_rest(
     run = tmp_path / "runs" / "m" / "ecg" / "seed0"
     save_result(run / "result.json", content)
     (run / "architecture.json").write_text("{}")
-    (run / "anything.json").write_text("{}")
+    (run / "predictions.json").write_text("{}")
     going = tmp_path / "runs" / "m" / "ecg" / "seed1"
     going.mkdir()
     (going / "architecture.json").write_text("{}")
     save_result(tmp_path / "runs" / "other.json", make_file("n", [make_row("ecg", 0.5)]))
     (tmp_path / "runs" / ".hidden.json").write_text("{")
-    assert [path.name for path in find_files(tmp_path)] == ["result.json", "other.json"]
+    assert [path.name for path in find_files(tmp_path)] == ["other.json", "result.json"]
     twice = load_files([tmp_path, run / "result.json", tmp_path / "runs"])
     assert len(twice) == 2
+    (run / "notes.json").write_text("{}")  # may be a result that somebody damaged, so it is not passed over
+    with pytest.raises(ResultError, match=r"notes\.json: schema_version is None"):
+        load_files([tmp_path])
 
 
 def test_bad_files_are_all_told(tmp_path: Path) -> None:
