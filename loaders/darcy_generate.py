@@ -114,7 +114,9 @@ def generate(
         },
     )
     for name in _missing_files(folder, identity):
-        write_stack(folder / name, counts[name], GRID, samples(name))
+        # by way of the hidden folder, so that what a kill leaves half-written goes when that goes
+        write_stack(parts / name, counts[name], GRID, samples(name))
+        (parts / name).replace(folder / name)
     shutil.rmtree(parts)
 
 
