@@ -173,18 +173,17 @@ def check_against_spec(row: SeedRow | PublishedRow, spec: TaskSpec) -> list[str]
     """
     stated = row.metric
     low, high = spec.bounds
-    expected = {
-        "id": spec.metric,
-        "unit": spec.unit,
-        "lower_is_better": spec.direction == "lower",
-        "min": low,
-        "max": high,
-    }
-    faults = [
-        f"metric/{name} is {_show(getattr(stated, name))}, the task's is {value!r}"
-        for name, value in expected.items()
-        if getattr(stated, name) != value
-    ]
+    expected = (spec.metric, spec.unit, spec.direction == "lower", low, high)
+    found = (stated.id, stated.unit, stated.lower_is_better, stated.min, stated.max)
+    faults = []
+    if found != expected:
+        faults += [
+            f"metric/{name} is {_show(value)}, the task's is {wanted!r}"
+            for name, value, wanted in zip(
+                ("id", "unit", "lower_is_better", "min", "max"), found, expected, strict=True
+            )
+            if value != wanted
+        ]
     score = row.published.mean if isinstance(row, PublishedRow) else row.score
     if score is not None and (score < low or (high is not None and score > high)):
         faults.append(

@@ -80,8 +80,7 @@ def bench(one_file_a_run: bool) -> None:
         files, load = timed("find, read, check", lambda: load_files([folder]))
         table, build = timed("table", lambda: build_table(files, specs))
         board, ranks = timed("ranks, profiles", lambda: rank(table))
-        text = io.StringIO()
-        _, shown = timed("text", lambda: [Console(file=text, width=100).print(part) for part in to_rich(board)])
+        _, shown = timed("text", lambda: Console(file=io.StringIO(), width=100).print(*to_rich(board)))
         total = load + build + ranks + shown
         sys.stdout.write(
             f"  {'total':<28}{total:7.3f} s, {total / PROMISE_SECONDS:.2f} of the promised {PROMISE_SECONDS:g} s\n"
