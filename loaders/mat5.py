@@ -1,8 +1,10 @@
 """MATLAB files of versions 4 and 5 to 7, read as a stream.
 
 The format is MathWorks' "MAT-File Format" (R2023b): version 4 is a header of five integers, a name and the numbers;
-version 5 is a sequence of tagged elements, of which a variable is one, zlib-compressed or not. SciPy reads both, but a
-whole variable at a time: the official Darcy files would need gigabytes of memory, and a hostile file decides how many.
+version 5 is a sequence of tagged elements, of which a variable is one, zlib-compressed or not. SciPy reads both, but is
+made for files that one trusts: a single altered byte can crash the interpreter (SciPy 1.17: a segmentation fault within
+seconds of random changes), a hostile file decides how much memory it takes, and an honest one is read a whole variable
+at a time, gigabytes for the official Darcy files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Batches a second from the memory-mapped cache, against the NumPy array that it holds and against a DataLoader.
 
-Run: python tests/benchmarks/bench_data.py [FOLDER], with the folder of a prepared CIFAR-100, or else its synthetic twin.
+Run: python tests/benchmarks/bench_data.py [FOLDER], with a prepared CIFAR-100, or else on its synthetic twin.
 The figures of one line come from one process in turn, so that ratios hold where absolute times do not.
 """
 
