@@ -19,6 +19,10 @@ MAX_LINES = 12
 """More cannot be told apart; the best by area are drawn."""
 
 MAX_NAME = 36
+MAX_WIDTH = 4.0
+"""How far beyond the area's end the picture goes, as a factor, to show jumps there."""
+
+TICKS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, *(digit * 10.0**power for power in range(9) for digit in (8, 10, 20, 40)))
 
 # Okabe and Ito's colours, which people with any common colour vision tell apart, without the yellow, pale on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -72,7 +76,8 @@ def plot_profile(board: Board, path: Path) -> int:
     ordered = sorted(board.standings, key=lambda standing: -standing.profile.area(board.tau_max))
     shown = ordered[:MAX_LINES]
     longest = max((ratio for line in shown for ratio in line.profile.ratios if math.isfinite(ratio)), default=1.0)
-    end = max(longest * 1.05, board.tau_max * 1.05)
+    # one method far behind would press the others into a corner
+    end = 1.05 * max(board.tau_max, min(longest, MAX_WIDTH * board.tau_max))
     # a fixed salt makes the ids in an SVG the same every time
     with rc_context({"svg.hashsalt": "nas360", "font.size": 9}), warnings.catch_warnings():
         # a name in a script that the font lacks is drawn as boxes, which needs no warning
@@ -113,7 +118,10 @@ def _dress(axes: Axes, board: Board, end: float) -> None:
     axes.set_xscale("log")
     axes.set_xlim(1, end)
     axes.set_ylim(0, 1.03)
-    ticks = [tick for tick in (1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64, 100, 1000, 10_000, 100_000) if tick <= end]
+    ticks = [1.0]
+    for tick in sorted(TICKS):
+        if tick <= end and math.log(tick / ticks[-1]) > 0.06 * math.log(end):  # else the numbers would overlap
+            ticks.append(tick)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
     axes.xaxis.set_minor_locator(NullLocator())

