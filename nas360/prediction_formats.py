@@ -97,11 +97,17 @@ def values_of(path: Path, items: Sequence[Any]) -> Array | Ragged:
         except ValueError:
             return [require_plain(path, array_of(path, item)) for item in items]
     if types == {str}:
-        return np.array(items, dtype=np.str_)
+        return text_array(path, items)
     names = ", ".join(sorted("null" if one is type(None) else one.__name__ for one in types))
     raise PredictionsError(
         f"{path}: predictions are of type {names}; give all as numbers, as class names, or as lists of numbers"
     )
+
+
+def text_array(path: Path, items: Sequence[str]) -> Array:
+    """Class names as an array, whose every element takes the room of the longest."""
+    require_size(path, 4 * len(items) * max(map(len, items), default=0), 4 * TEXT_LIMIT)
+    return np.array(items, dtype=np.str_)
 
 
 def array_of(path: Path, item: Any) -> Array:

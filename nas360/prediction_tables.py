@@ -1,4 +1,7 @@
-"""Readers of predictions from tables (.csv, .parquet) and HDF5 (.h5); the libraries are loaded when one is read."""
+"""Readers of predictions from tables (.csv, .parquet) and HDF5 (.h5); the libraries are loaded when one is read.
+
+Those of .parquet and .h5 are called in a process of their own; see `nas360.prediction_isolation`.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from nas360.prediction_formats import (
     require_plain,
     require_size,
     stacked,
+    text_array,
     values_of,
 )
 
@@ -82,7 +86,9 @@ def read_csv(path: Path, limit: int) -> Read:
                 require_size(path, (len(texts) + len(parts)) * len(names) * np.dtype(np.float64).itemsize, limit)
         except csv.Error as cause:
             raise ValueError(f"line {lines.line_num}: {cause}") from cause
-    values = numbers_or_names(texts) if names == ["prediction"] else np.array(parts).reshape(len(parts), len(names))
+    values = (
+        numbers_or_names(path, texts) if names == ["prediction"] else np.array(parts).reshape(len(parts), len(names))
+    )
     return (tuple(ids) if "id" in header else None), values
 
 
@@ -94,12 +100,12 @@ def numbers(path: Path, line: int, cells: list[str]) -> Array:
         raise PredictionsError(f"{path}: line {line}: {cause}; give numbers in the prediction columns") from cause
 
 
-def numbers_or_names(cells: list[str]) -> Array:
+def numbers_or_names(path: Path, cells: list[str]) -> Array:
     """Numbers where every cell is one; class names otherwise."""
     try:
         return np.array([float(cell) for cell in cells])
     except ValueError:
-        return np.array(cells, dtype=np.str_)
+        return text_array(path, cells)
 
 
 def read_parquet(path: Path, limit: int) -> Read:
@@ -145,7 +151,7 @@ def arrow_values(path: Path, column: Any) -> Array | Ragged:
     if column.null_count:
         raise PredictionsError(f"{path}: {column.null_count:,} predictions are null; give a number for each")
     if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return np.array(strings(path, column), dtype=np.str_)
+        return text_array(path, strings(path, column))
     if not pa.types.is_nested(column.type):
         return require_plain(path, column.to_numpy())
     return values_of(path, column.to_pylist())
@@ -194,7 +200,7 @@ def h5_array(path: Path, dataset: Any, limit: int) -> Array:
 
     require_size(path, h5_bytes(path, dataset), limit)
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        return np.array(dataset.asstr()[...].tolist(), dtype=np.str_)
+        return text_array(path, dataset.asstr()[...].tolist())
     if not dataset.shape:
         raise PredictionsError(f"{path}: {dataset.name!r} is a single value, where one prediction a row was expected")
     array: Array = dataset[...]

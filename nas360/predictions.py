@@ -14,6 +14,8 @@ from nas360.errors import PredictionsError
 from nas360.files import write_bytes, write_json
 from nas360.matching import Array, Ragged
 from nas360.prediction_formats import Read, read_json_file, read_npy, read_npz
+from nas360.prediction_isolation import read_apart
+from nas360.prediction_tables import read_csv
 
 DEFAULT_LIMIT = 8 << 30
 
@@ -111,15 +113,14 @@ def _npz(arrays: dict[str, Array]) -> bytes:
 
 def _reader(file: Path) -> Callable[[Path, int], Read]:
     suffix = file.suffix.lower()
-    if suffix in (".csv", ".parquet", ".h5"):
-        from nas360 import prediction_tables
-
-        return {
-            ".csv": prediction_tables.read_csv,
-            ".parquet": prediction_tables.read_parquet,
-            ".h5": prediction_tables.read_h5,
-        }[suffix]
-    readers = {".json": read_json_file, ".npz": read_npz, ".npy": read_npy}
+    readers = {
+        ".json": read_json_file,
+        ".npz": read_npz,
+        ".npy": read_npy,
+        ".csv": read_csv,
+        ".parquet": read_apart,
+        ".h5": read_apart,
+    }
     if suffix not in readers:
         raise PredictionsError(f"{file}: the ending {suffix or '(none)'} is not known; allowed: {', '.join(FORMATS)}")
     return readers[suffix]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import pickle
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -19,6 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nas360.errors import PredictionsError
+from nas360.prediction_isolation import run_apart
+from nas360.prediction_tables import read_h5, read_parquet
 from nas360.predictions import FORMATS, Predictions, read_predictions, write_predictions
 
 Array = npt.NDArray[Any]
@@ -403,8 +407,11 @@ def test_h5_of_another_form_is_told(tmp_path: Path) -> None:
 
 def outcome(path: Path) -> Predictions | None:
     """Read a file of whatever content: the only ways out are predictions of a sound form, and PredictionsError."""
+    apart = {".parquet": read_parquet, ".h5": read_h5}  # here in this process, for a hundred children take a minute
     try:
-        found = read_predictions(path, limit=1 << 20)
+        found = (
+            Predictions(*apart[path.suffix](path, 1 << 20)) if path.suffix in apart else read_predictions(path, 1 << 20)
+        )
     except PredictionsError as error:
         assert str(path) in str(error)
         assert len(str(error)) < 1000
@@ -442,7 +449,7 @@ def test_any_json_is_read_or_refused(tmp_path: Path, content: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["classes", "maps", "names"])
-@pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if suffix != ".h5"])
+@pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if suffix not in (".h5", ".parquet")])
 def test_damaged_files_are_read_or_refused(tmp_path: Path, suffix: str, kind: str) -> None:
     if (suffix, kind) in CANNOT:
         pytest.skip("a format that cannot hold this")
@@ -457,12 +464,42 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, suffix: str, kind: st
         outcome(path)
 
 
-def test_a_truncated_h5_is_told(tmp_path: Path) -> None:
-    # its library may take a damaged file down with it, so that only what it checks itself is tried
-    path = tmp_path / "p.h5"
+@pytest.mark.parametrize("suffix", [".h5", ".parquet"])
+def test_damaged_files_of_c_libraries_are_read_or_refused_apart(tmp_path: Path, suffix: str) -> None:
+    path, rng = tmp_path / f"p{suffix}", np.random.default_rng(1)
     write(path, IDS, VALUES["maps"])
     whole = path.read_bytes()
-    for size in (1, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:size])
-        with pytest.raises(PredictionsError, match="not a whole HDF5 file"):
-            read_predictions(path)
+    for _ in range(4):
+        damaged = bytearray(whole)
+        for position in rng.integers(0, len(whole), 4):
+            damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(PredictionsError):
+            assert len(read_predictions(path)) == 3
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PredictionsError, match="not a whole"):
+        read_predictions(path)
+
+
+def test_a_child_that_dies_or_hangs_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.h5"
+    with pytest.raises(PredictionsError, match=r"p\.h5: not a whole file: its library crashed on it \(no message\)"):
+        run_apart([sys.executable, "-c", "import os; os.abort()"], path)
+    with pytest.raises(PredictionsError, match=r"p\.h5: not read within 0\.5 s"):
+        run_apart([sys.executable, "-c", "import time; time.sleep(60)"], path, timeout=0.5)
+
+
+def test_a_module_in_the_folder_at_hand_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    import h5py
+
+    (tmp_path / "h5py.py").write_text("raise SystemExit('hijacked')")
+
+    with h5py.File("p.h5", "w") as file:
+        file["predictions"] = VALUES["maps"]
+    same(read_predictions("p.h5"), None, VALUES["maps"])
+    with pytest.raises(PredictionsError, match=r"^absent\.h5: cannot be read"):
+        read_predictions("absent.h5")
+    Path("bad.h5").write_bytes(b"bad")
+    with pytest.raises(PredictionsError, match=r"^bad\.h5: not a whole HDF5 file"):
+        read_predictions("bad.h5")
