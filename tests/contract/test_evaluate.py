@@ -310,7 +310,7 @@ def test_a_large_split_is_matched_fast() -> None:
     true = References([f"id-{row}" for row in range(n)], np.zeros(n, dtype=int))
     start = time.perf_counter()
     evaluate(Predictions(tuple(true.ids)[::-1], np.zeros(n, dtype=int)), true, spec_of("satellite"))
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 5  # about 0.1 s; a search of each id in a list would take minutes
 
 
 def test_evaluation_loads_no_library_that_it_does_not_need() -> None:
