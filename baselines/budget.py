@@ -18,11 +18,11 @@ from nas360.errors import RunError
 
 Budget = Literal["full", "small", "smoke"]
 
-WORK = {"small": 12e12, "smoke": 0.1e12}
+WORK = {"small": 12e12, "smoke": 0.02e12}
 """Multiply-adds of a run, predictions included, with memory traffic counted as `cost.TRAFFIC` says.
 
-Two cores of a Xeon of 2023 do some 30 to 60e9 a second: `small` takes three to seven minutes there, `smoke` a few
-seconds.
+Two idle cores of a Xeon of 2023 do some 60 to 120e9 a second: `small` takes two to four minutes there, `smoke` a
+second. The limits, a quarter of an hour and twenty seconds, leave room for slower and for busy machines.
 """
 
 TRAINING = 3
@@ -30,6 +30,9 @@ TRAINING = 3
 
 FEWEST_STEPS = {"small": 400, "smoke": 8}
 """A wider network is not worth having with fewer steps than these."""
+
+MOST_STEPS = {"small": 10_000, "smoke": 30}
+"""A step of the smallest network still costs milliseconds of overhead, which no count of multiply-adds shows."""
 
 REPORTS = 20
 """Reports of a shortened training."""
@@ -115,11 +118,12 @@ def make_plan(
         for chosen in architectures:
             cost = measure(chosen)
             left = WORK[budget] - n_predict * cost.work
-            steps = min(math.floor(left / (TRAINING * cost.work * recipe.batch_size)), recipe.epochs * per_epoch)
-            if steps >= min(FEWEST_STEPS[budget], recipe.epochs * per_epoch):
+            most = min(recipe.epochs * per_epoch, MOST_STEPS[budget])
+            steps = min(math.floor(left / (TRAINING * cost.work * recipe.batch_size)), most)
+            if steps >= min(FEWEST_STEPS[budget], most):
                 break
         # the narrowest network may still be too costly; then the budget is overdrawn rather than nothing learnt
-        steps = max(steps, FEWEST_STEPS[budget] // 8, 1)
+        steps = max(steps, min(8, recipe.epochs * per_epoch))
         report = max(1, min(per_epoch, math.ceil(steps / REPORTS)))
         changes.append(f"{steps} steps, {steps / per_epoch:.2f} epochs instead of {recipe.epochs}")
         if chosen != architectures[0]:
@@ -132,7 +136,7 @@ def _shortened(recipe: Recipe, dense: bool) -> Recipe:
         recipe,
         optimiser=Optimiser("adamw", lr=3e-3, weight_decay=0.01),
         schedule=Cosine(warmup=0.2),
-        batch_size=min(recipe.batch_size, 4 if dense else 64),
+        batch_size=min(recipe.batch_size, 4 if dense else 32),
     )
 
 

@@ -64,8 +64,8 @@ class MultiStep:
         """See `Schedule.factor`."""
         epochs = math.ceil(steps / steps_per_epoch)
         epoch = step // steps_per_epoch
-        # rounded before it is cut: 0.3 * 10 is a little below 3
-        passed = sum(epoch >= math.floor(round(milestone * epochs, 9)) for milestone in self.milestones)
+        # rounded before it is cut, for 0.29 * 100 is a little below 29; never before the first epoch is done
+        passed = sum(epoch >= max(1, math.floor(round(milestone * epochs, 9))) for milestone in self.milestones)
         return float(self.gamma**passed)
 
 

@@ -1,0 +1,154 @@
+"""`nas360 run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from nas360.cli.output import console, errors, print_json, progress, warn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from nas360.baselines.watch import Report, Watcher
+    from nas360.results import SeedRow
+
+
+def run(
+    method: Annotated[str, typer.Argument(help="Name of the method; `nas360 methods` lists them. Or timm:NAME.")],
+    task: Annotated[str, typer.Option("--task", help="Id of the task; `nas360 tasks` lists them.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run's folder.  [default: runs/METHOD/TASK/seedSEED]")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Dataset: a folder or a Hub repository.  [default: as prepared here, else from the Hub]"
+        ),
+    ] = None,
+    budget: Annotated[
+        str,
+        typer.Option("--budget", help="full: the recipe. small: some minutes on two cores. smoke: a few seconds."),
+    ] = "full",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever run the folder holds.")] = False,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Train on train alone and score validation; for development.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result file as JSON.")] = False,
+) -> None:
+    """Train a method on a task, predict the test split, score it, and write it all down.
+
+    A run that was stopped goes on with --resume, and ends as if nothing had happened.
+
+    Examples:
+    nas360 run wrn --task darcy_flow --budget small
+
+    nas360 run timm:resnet18 --task cifar100 --seed 1 --out runs/r18 --device cuda
+
+    nas360 run wrn --task ecg --data data/ecg --resume
+    """
+    from nas360.baselines.folder import default_folder
+    from nas360.baselines.method import get_method
+    from nas360.baselines.run import run as perform
+    from nas360.loaders.data import load_task
+    from nas360.results import SeedRow
+
+    chosen = get_method(method)
+    folder = out if out is not None else default_folder(chosen.id, task, seed)
+    opened = load_task(task, data)
+    if opened.provenance != "official":
+        warn(f"the data of {task} is {opened.provenance}: the score will not compare with published ones")
+    with watching() as watcher:
+        result = perform(
+            chosen,
+            opened,
+            seed,
+            folder,
+            budget,
+            device,
+            resume=resume,
+            overwrite=overwrite,
+            validate=validate,
+            watcher=watcher,
+        )
+    if as_json:
+        print_json(result.model_dump(mode="json", by_alias=True))
+        return
+    for row in result.results:
+        if isinstance(row, SeedRow):
+            _show(row, chosen.id, folder)
+
+
+def _show(row: SeedRow, method: str, folder: Path) -> None:
+    from nas360.loaders import TASKS
+
+    score = row.score if row.score is not None else float("nan")
+    parameters = row.architecture.params if row.architecture is not None else 0
+    console.print(
+        f"[bold]{escape(method)}[/] on [bold]{escape(row.task)}[/], {row.split}, seed {row.seed}, budget {row.budget}: "
+        f"[bold green]{escape(row.metric.id)} {score:.4f}[/] {escape(row.metric.unit)}, "
+        f"error {TASKS[row.task].spec.error(score):.4f} "
+        f"({row.n_evaluated:,} units; {parameters:,} parameters; trained {row.cost.train_seconds or 0:.0f} s)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for name in ("predictions.npz", "result.json", "architecture.json", "log.jsonl"):
+        console.print(f"  {escape(str(folder / name))}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """A bar on a terminal, a line a report elsewhere; on standard error."""
+    with progress() as bars:
+        yield _Bars(bars) if errors.is_terminal else _Lines()
+
+
+class _Lines:
+    """A line a report, for logs."""
+
+    def note(self, message: str) -> None:
+        errors.print(escape(message), highlight=False, soft_wrap=True)
+
+    def step(self, done: int, total: int, stage: str) -> None:
+        pass
+
+    def report(self, report: Report) -> None:
+        errors.print(_line(report), highlight=False, soft_wrap=True)
+
+
+class _Bars:
+    """Bars that move with every step, described by the last report."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def note(self, message: str) -> None:
+        self._bars.console.print(escape(message), highlight=False, soft_wrap=True)
+
+    def step(self, done: int, total: int, stage: str) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+
+    def report(self, report: Report) -> None:
+        if "train" in self._tasks:
+            self._bars.update(self._tasks["train"], description=f"train: {_state(report)}")
+
+
+def _state(report: Report) -> str:
+    metric = "" if report.validation is None else f", validation {report.validation:.4f}"
+    return f"epoch {report.epoch:.2f}, loss {report.loss:.4f}{metric}"
+
+
+def _line(report: Report) -> str:
+    left = report.seconds / report.step * (report.steps - report.step)
+    return f"step {report.step}/{report.steps}, {_state(report)}, {report.seconds:.0f} s, {left:.0f} s left"

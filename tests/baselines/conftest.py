@@ -1,0 +1,155 @@
+"""Toy tasks, one of every kind, with data in memory that carries a signal which a network can learn in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, RawData, Rows, Task
+from nas360.loaders.data import TaskData
+from nas360.loaders.manifest import DataFile, Manifest, SplitManifest
+from nas360.seeding import derive
+from nas360.task import SPLITS, Dense, MultiLabel, Output, Point, SplitName, TaskSpec
+
+Kind = Literal["point", "multilabel", "real", "mask"]
+KINDS: tuple[Kind, ...] = ("point", "multilabel", "real", "mask")
+SPACES = {1: (33,), 2: (12, 9)}
+CLASSES = 3
+
+_OUTPUTS: Mapping[Kind, tuple[Output, str, str]] = {
+    "point": (Point(n_classes=CLASSES), "cross_entropy", "zero_one_error"),
+    "multilabel": (MultiLabel(n_labels=CLASSES), "binary_cross_entropy", "macro_auroc"),
+    "real": (Dense(channels=1, target="real"), "relative_l2", "relative_l2"),
+    "mask": (Dense(channels=1, target="mask"), "masked_binary_cross_entropy", "cosmic_fnr"),
+}
+
+
+def toy_spec(dims: int, kind: Kind) -> TaskSpec:
+    """A spec with two input channels and odd sizes."""
+    output, loss, metric = _OUTPUTS[kind]
+    shapes = {"point": (), "multilabel": (CLASSES,)}
+    return TaskSpec.model_validate(
+        {
+            "id": f"toy_{kind}_{dims}d",
+            "name": "Toy",
+            "summary": "made up",
+            "spatial_dims": dims,
+            "input_shape": (2, *SPACES[dims]),
+            "output": output,
+            "prediction_shape": shapes.get(kind, SPACES[dims]),
+            "loss": loss,
+            "metric": metric,
+            "direction": "higher" if kind == "multilabel" else "lower",
+            "bounds": (0.0, 1.0) if kind == "multilabel" else (0.0, None if kind == "real" else 100.0),
+            "unit": {"multilabel": "fraction", "real": "ratio"}.get(kind, "percent"),
+            "decimals": 2,
+            "unit_of_split": "sample",
+            "splits": {split: 1 for split in SPLITS},
+            "repo": "nas360/toy",
+            "licence": "MIT",
+            "citation": "@misc{toy, title={Toy}}",
+            "sources": (),
+            "differences": (),
+        }
+    )
+
+
+def toy_columns(dims: int, kind: Kind, n: int, seed: int, split: str) -> dict[str, Array]:
+    """Rows whose target hangs on the first channel: which pattern it holds, or its sign and value."""
+    space = SPACES[dims]
+    rng = derive(seed, "toy", split)
+    x = rng.normal(size=(n, 2, *space)).astype(np.float32)
+    patterns = derive(0, "toy patterns").normal(size=(CLASSES, *space)).astype(np.float32)
+    y: Array
+    if kind == "point":
+        y = rng.integers(CLASSES, size=n)
+        x[:, 0] += 2 * np.sign(patterns)[y]
+    elif kind == "multilabel":
+        present = rng.random((n, CLASSES)) < 0.5
+        x[:, 0] += 2 * np.tensordot(present.astype(np.float32), np.sign(patterns), axes=1)
+        y = present.astype(np.float32)
+    elif kind == "real":
+        y = 10 + 5 * x[:, 0]
+    else:
+        y = (x[:, 0] > 0).astype(np.float32)
+    columns = {"id": np.array([f"{split}-{i:05d}" for i in range(n)]), "x": x, "y": y}
+    if kind == "mask":
+        columns["ignore"] = (rng.random((n, *space)) < 0.1).astype(np.uint8)
+    return columns
+
+
+class ToyPreprocessing:
+    """Passes inputs through, flips nothing, adds a little noise where a generator is given."""
+
+    def __init__(self, kind: Kind) -> None:
+        scale = OutputScale(np.full((1, 1), 5, np.float32), np.full((1, 1), 10, np.float32)) if kind == "real" else None
+        self.output_scale: OutputScale | None = scale
+
+    def __call__(self, rows: Rows, rng: np.random.Generator | None) -> Batch:
+        x = rows["x"]
+        if rng is not None:
+            x = x + 0.05 * rng.normal(size=x.shape).astype(np.float32)
+        weight = 1 - rows["ignore"].astype(np.float32) if "ignore" in rows else None
+        return Batch(np.ascontiguousarray(x), rows["y"], weight)
+
+
+class ToyData(TaskData):
+    """A task's data in memory."""
+
+    def __init__(self, dims: int, kind: Kind, sizes: Mapping[SplitName, int], seed: int = 0) -> None:
+        spec = toy_spec(dims, kind)
+
+        def open_raw(folder: Path) -> RawData:
+            raise NotImplementedError
+
+        columns = {name: Column("float32") for name in ("id", "x", "y", *(("ignore",) if kind == "mask" else ()))}
+        self.task = Task(spec, lambda: Loader(columns, open_raw, lambda rows: ToyPreprocessing(kind)))
+        self.folder, self.source, self.revision = Path("toy"), "toy", None
+        self._splits = {split: toy_columns(dims, kind, sizes[split], seed, split) for split in SPLITS}
+        self.manifest = _manifest(spec, sizes, seed)
+
+
+def _manifest(spec: TaskSpec, sizes: Mapping[SplitName, int], seed: int) -> Manifest:
+    content = f"{seed:064x}"
+    files = (DataFile(path="data/x.parquet", rows=1, bytes=1, sha256=content),)
+    splits = {
+        split: SplitManifest(rows=n, units=n, num_bytes=1, files=files, content_sha256=content)
+        for split, n in sizes.items()
+    }
+    return Manifest(
+        task=spec.id,
+        protocol=spec.protocol,
+        nas360_version="0",
+        provenance="synthetic",
+        splits=splits,
+        content_sha256=content,
+        sources={},
+        skipped={},
+        notes={},
+    )
+
+
+@pytest.fixture
+def toy() -> Callable[..., Any]:
+    """`toy(dims, kind, train=..., seed=...)` → TaskData in memory."""
+
+    def make(dims: int, kind: Kind, train: int = 48, seed: int = 0) -> TaskData:
+        return ToyData(dims, kind, {"train": train, "validation": 16, "test": 40}, seed)
+
+    return make
+
+
+@pytest.fixture
+def spec_of() -> Callable[[int, Kind], TaskSpec]:
+    """`spec_of(dims, kind)` → the toy's spec."""
+    return toy_spec
+
+
+@pytest.fixture
+def toy_source() -> Path:
+    """This file, for tests that make the toys in another process."""
+    return Path(__file__)
