@@ -28,7 +28,7 @@ second. The limits, a quarter of an hour and twenty seconds, leave room for slow
 TRAINING = 3
 """A training step costs three forward passes: one forward, two backward."""
 
-FEWEST_STEPS = {"small": 400, "smoke": 8}
+FEWEST_STEPS = {"small": 1500, "smoke": 8}
 """A wider network is not worth having with fewer steps than these."""
 
 MOST_STEPS = {"small": 10_000, "smoke": 30}
@@ -51,6 +51,7 @@ class Plan:
         steps_per_epoch: of one pass over the rows.
         report_steps: steps between reports.
         changes: what differs from the method's recipe, a sentence each; empty for `full` on enough rows.
+        max_steps: the limit that was asked for.
     """
 
     budget: Budget
@@ -61,6 +62,7 @@ class Plan:
     steps_per_epoch: int
     report_steps: int
     changes: tuple[str, ...]
+    max_steps: int | None = None
 
     @property
     def epochs(self) -> float:
@@ -77,6 +79,7 @@ def make_plan(
     n_train: int,
     n_predict: int,
     dense: bool,
+    max_steps: int | None = None,
 ) -> Plan:
     """Plan a run.
 
@@ -93,14 +96,17 @@ def make_plan(
         n_train: training rows.
         n_predict: rows that will be predicted.
         dense: whether the task wants one value a position; then batches are small.
+        max_steps: shorten further; not for `full`, which would not be full then.
 
     Raises:
-        RunError: the budget is unknown, or there are too few rows to train on.
+        RunError: the budget is unknown or cannot be shortened, or there are too few rows to train on.
     """
     if budget not in get_args(Budget):
         raise RunError(f"budget {budget!r} is none of {', '.join(get_args(Budget))}")
     if n_train < 2:
         raise RunError(f"{n_train} training rows are too few to train on; prepare more of the data")
+    if max_steps is not None and (budget == "full" or max_steps < 1):
+        raise RunError(f"at most {max_steps} steps with budget {budget}: a limit of 1 or more goes with small or smoke")
     changes: list[str] = []
     if budget == "full":
         chosen, cost = architectures[0], measure(architectures[0])
@@ -124,11 +130,15 @@ def make_plan(
                 break
         # the narrowest network may still be too costly; then the budget is overdrawn rather than nothing learnt
         steps = max(steps, min(8, recipe.epochs * per_epoch))
+        if max_steps is not None and max_steps < steps:
+            changes.append(f"{steps} steps were limited to {max_steps}")
+            steps = max_steps
         report = max(1, min(per_epoch, math.ceil(steps / REPORTS)))
         changes.append(f"{steps} steps, {steps / per_epoch:.2f} epochs instead of {recipe.epochs}")
         if chosen != architectures[0]:
             changes.append(f"a narrower network, {chosen} instead of {architectures[0]}")
-    return Plan(budget, chosen, cost, recipe, steps, per_epoch, report, tuple(changes))  # type: ignore[arg-type]  # checked above
+    name: Budget = budget  # type: ignore[assignment]  # checked above
+    return Plan(name, chosen, cost, recipe, steps, per_epoch, report, tuple(changes), max_steps)
 
 
 def _shortened(recipe: Recipe, dense: bool) -> Recipe:

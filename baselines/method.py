@@ -21,6 +21,7 @@ class Method:
 
     Attributes:
         id: name in commands and results.
+        name: short name for tables.
         title: one line for people.
         space: what networks there are.
         recipe: how one is trained, for a task of which nothing is known but its spec.
@@ -31,6 +32,7 @@ class Method:
     """
 
     id: str
+    name: str
     title: str
     space: Space[Any]
     recipe: Callable[[TaskSpec], Recipe]

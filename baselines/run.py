@@ -60,6 +60,7 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     validate: bool = False,
+    max_steps: int | None = None,
     watcher: Watcher | None = None,
     checkpoint_seconds: tuple[float, float] = (10.0, 120.0),
 ) -> ResultFile:
@@ -80,6 +81,7 @@ def run(
         resume: go on with an unfinished run; where there is none, begin.
         overwrite: replace whatever run the folder holds.
         validate: train on train alone and score validation instead of test, for development.
+        max_steps: shorten the budgets `small` and `smoke` to at most so many steps.
         watcher: is told how it goes.
         checkpoint_seconds: age of the last checkpoint from which on a new one is written after an epoch, and after
             any step.
@@ -98,7 +100,7 @@ def run(
     chosen.check(data.spec)
     this = _Run(chosen, data, seed, choose_device(device), validate, watcher or Silent())
     folder = RunFolder(Path(out) if out is not None else default_folder(chosen.id, data.spec.id, seed))
-    plan = this.plan(budget)
+    plan = this.plan(budget, max_steps)
     with folder.locked():
         finished = folder.begin(this.header(plan), resume=resume, overwrite=overwrite)
         if finished is not None:
@@ -133,7 +135,7 @@ class _Run:
         """Whether validation is neither trained on nor scored anyway, so that a score on it says something."""
         return not self.validate and "validation" not in self.training_splits
 
-    def plan(self, budget: str) -> Plan:
+    def plan(self, budget: str, max_steps: int | None) -> Plan:
         space, spec = self.method.space, self.spec
         first = space.default(spec)
         n_predict = len(self.data.rows(self.scored_split))
@@ -147,6 +149,7 @@ class _Run:
             n_train=len(self.data.rows(*self.training_splits)),
             n_predict=n_predict,
             dense=ends.is_dense(spec),
+            max_steps=max_steps,
         )
 
     def header(self, plan: Plan) -> dict[str, Any]:
@@ -293,7 +296,7 @@ class _Run:
             ),
             method=MethodRecord(
                 name=method.id,
-                display_name=method.title,
+                display_name=method.name,
                 version=method.version,
                 search_space=method.space.id,
                 search_algorithm=method.algorithm,
@@ -315,8 +318,10 @@ class _Run:
         )
 
     def _command(self, plan: Plan) -> str:
-        flag = " --validate" if self.validate else ""
-        return f"nas360 run {self.method.id} --task {self.spec.id} --seed {self.seed} --budget {plan.budget}{flag}"
+        command = f"nas360 run {self.method.id} --task {self.spec.id} --seed {self.seed} --budget {plan.budget}"
+        if plan.max_steps is not None:
+            command += f" --max-steps {plan.max_steps}"
+        return command + (" --validate" if self.validate else "")
 
 
 def measure(method: Method, architecture: Any, spec: TaskSpec) -> cost.Cost:

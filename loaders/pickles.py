@@ -42,7 +42,7 @@ class _Dtype:
         order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "="):
             raise pickle.UnpicklingError("a dtype has no byte order")
-        self.value = self.value.newbyteorder(order)
+        self.value = self.value.newbyteorder(">" if order == ">" else "<")
 
 
 class _Array:
@@ -60,7 +60,7 @@ class _Array:
         if not isinstance(shape, tuple) or not all(isinstance(size, int) and size >= 0 for size in shape):
             raise pickle.UnpicklingError("an array has no shape")
         count = math.prod(shape)
-        if dtype.value == object:
+        if dtype.value.hasobject:
             if not isinstance(data, list) or len(data) != count:
                 raise pickle.UnpicklingError("an array of objects does not hold as many as its shape says")
             flat = np.empty(count, dtype=object)

@@ -199,7 +199,7 @@ def _write_texts(staging: Path, task: Task, loader: Loader, manifest: Manifest) 
     from nas360.metric_script import metric_script
 
     write_text(staging / "README.md", card(task, features(loader.columns), manifest.public()))
-    write_text(staging / "metric.py", metric_script(task.spec))
+    write_text(staging / "metric.py", metric_script(task.spec, loader.columns["y"].names))
     write_json(staging / MANIFEST, manifest.public())
 
 

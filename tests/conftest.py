@@ -1,4 +1,4 @@
-"""What all tests share: no network, no folder of the user's touched, and the real raw files where a checkout has them."""
+"""What all tests share: no network, no folder of the user's touched, the real raw files where a checkout has them."""
 
 from __future__ import annotations
 

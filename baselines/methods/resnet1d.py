@@ -8,6 +8,7 @@ from nas360.baselines.spaces.resnet1d import RESNET1D
 
 METHOD = Method(
     id="resnet1d",
+    name="ResNet1D",
     title="Time-series ResNet, no search (1D; the paper's WRN on its 1D tasks)",
     space=RESNET1D,
     recipe=recipe,

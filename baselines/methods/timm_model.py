@@ -16,6 +16,7 @@ def make(name: str) -> Method:
     TimmArchitecture(name)
     return Method(
         id=f"timm:{name}",
+        name=name,
         title=f"{name} of timm, not pretrained (2D tasks with one answer a sample)",
         space=TimmModels(name),
         recipe=recipe,

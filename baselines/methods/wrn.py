@@ -49,6 +49,7 @@ OVERRIDES: Mapping[str, Callable[[Recipe], Recipe]] = {
 
 METHOD = Method(
     id="wrn",
+    name="WRN-16-4",
     title="Wide ResNet 16-4, no search (1D and 2D; on 1D tasks the paper's network is resnet1d)",
     space=WIDE_RESNET,
     recipe=recipe,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any
 
 import typer
@@ -35,8 +36,11 @@ def info(
     from nas360.baselines.method import METHODS, TIMM
 
     if name not in METHODS and not name.startswith(TIMM):
+        near = difflib.get_close_matches(name.lower(), [*TASKS, *METHODS], n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UnknownNameError(
-            f"{name!r} is neither a task ({', '.join(TASKS)}) nor a method ({', '.join(METHODS)}, timm:NAME)"
+            f"{name!r} is neither a task nor a method.{hint} Tasks: {', '.join(TASKS)}. Methods: {', '.join(METHODS)}, "
+            f"timm:NAME"
         )
     if task is None:
         raise UserError(f"{name} is a method: say on which task, for instance nas360 info {name} --task cifar100")

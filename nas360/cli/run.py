@@ -42,6 +42,9 @@ def run(
     validate: Annotated[
         bool, typer.Option("--validate", help="Train on train alone and score validation; for development.")
     ] = False,
+    max_steps: Annotated[
+        int | None, typer.Option("--max-steps", min=1, help="Shorten the budgets small and smoke further.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result file as JSON.")] = False,
 ) -> None:
     """Train a method on a task, predict the test split, score it, and write it all down.
@@ -77,6 +80,7 @@ def run(
             resume=resume,
             overwrite=overwrite,
             validate=validate,
+            max_steps=max_steps,
             watcher=watcher,
         )
     if as_json:

@@ -123,11 +123,27 @@ def test_recipes_of_the_paper() -> None:
             json.dumps(recipe.public(), allow_nan=False)
 
 
-def plan(budget: str, recipe: Recipe = RECIPE, n_train: int = 1000, n_predict: int = 100, work: float = 1e8) -> Any:
+def plan(
+    budget: str,
+    recipe: Recipe = RECIPE,
+    n_train: int = 1000,
+    n_predict: int = 100,
+    work: float = 1e8,
+    max_steps: int | None = None,
+) -> Any:
     def measure(architecture: int) -> Cost:
         return Cost(1, int(work * architecture), 0, (1,))
 
-    return make_plan(budget, recipe, (16, 4, 1), measure, n_train=n_train, n_predict=n_predict, dense=False)
+    return make_plan(
+        budget,
+        recipe,
+        (16, 4, 1),
+        measure,
+        n_train=n_train,
+        n_predict=n_predict,
+        dense=False,
+        max_steps=max_steps,
+    )
 
 
 def test_full_is_the_recipe() -> None:
@@ -154,6 +170,15 @@ def test_short_budgets_are_kept_and_said(work: float, n_train: int, n_predict: i
 
 def test_the_widest_network_that_fits_is_taken() -> None:
     assert [plan("small", work=work).architecture for work in (1e6, 5e6, 2e7, 1e10)] == [16, 16, 4, 1]
+
+
+def test_steps_can_be_limited_further_but_not_those_of_full() -> None:
+    limited = plan("small", max_steps=3)
+    assert limited.steps == 3 < plan("small").steps
+    assert plan("small", max_steps=10**9) == replace(plan("small"), max_steps=10**9)
+    assert "steps were limited to 3" in limited.changes[-1]
+    with pytest.raises(RunError, match="at most 3 steps with budget full"):
+        plan("full", max_steps=3)
 
 
 def test_a_plan_that_cannot_be() -> None:

@@ -39,10 +39,10 @@ def test_links_lead_to_the_top_folders(repository: Path) -> None:
 
 
 def test_top_level_is_the_users(repository: Path) -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=True).stdout.split()
+    found = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=True)
     allowed = {"nas360", "dataset_cards", "loaders", "baselines", "leaderboard", "tests", "pyproject.toml", "README.md"}
     allowed |= {"LICENSE", "Makefile", "CHANGELOG.md", "CONTRIBUTING.md", ".gitignore", ".ci"}
-    assert {path.split("/")[0] for path in listed} <= allowed
+    assert {path.split("/")[0] for path in found.stdout.split()} <= allowed
 
 
 def test_layers_point_one_way(repository: Path) -> None:

@@ -30,7 +30,8 @@ def _write(folder: Path, **parts: dict[bytes, Any]) -> Path:
 def _parts(n: int = 10) -> dict[str, dict[bytes, Any]]:
     pixels = np.arange(n * 3072, dtype=np.uint32).astype(np.uint8).reshape(n, 3072)
     part = {b"data": pixels, b"fine_labels": [number % 100 for number in range(n)]}
-    return {"meta": {b"fine_label_names": [name.encode() for name in CIFAR100_CLASSES]}, "train": part, "test": dict(part)}
+    meta = {b"fine_label_names": [name.encode() for name in CIFAR100_CLASSES]}
+    return {"meta": meta, "train": part, "test": dict(part)}
 
 
 def test_order_planes_and_split_are_the_official_ones(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas360.errors import DatasetError, UnknownNameError
-from nas360.loaders.base import Batch, Rows
+from nas360.loaders.base import Batch, OutputScale, Rows
 from nas360.loaders.cache import LAYOUT, cache_root
 from nas360.loaders.data import Batches, SplitRows, datasets_root, load_task
 
@@ -26,7 +26,7 @@ def _part(start: int, stop: int) -> dict[str, np.ndarray[tuple[int, ...], np.dty
 
 
 class _Plain:
-    output_scale = None
+    output_scale: OutputScale | None = None
 
     def __call__(self, rows: Rows, rng: np.random.Generator | None) -> Batch:
         noise = 0 if rng is None else rng.random((len(rows["y"]), 1))

@@ -89,7 +89,7 @@ def test_an_array_of_objects_of_other_classes_is_refused() -> None:
 
 def test_the_array_class_cannot_be_called_for_memory() -> None:
     greedy = b"cnumpy\nndarray\n((L1000000000000L\ntR."
-    with pytest.raises(RawDataError, match="damaged pickle|refused as a pickle"):
+    with pytest.raises(RawDataError, match=r"damaged pickle|refused as a pickle"):
         load_pickle(greedy, "file")
     greedy = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(L1000000000000L\ntS'b'\ntR."
     with pytest.raises(RawDataError, match="begun in a way NumPy does not"):
