@@ -24,12 +24,12 @@ def run(
     task: Annotated[str, typer.Option("--task", help="Id of the task; `nas360 tasks` lists them.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The run's folder.  [default: runs/METHOD/TASK/seedSEED]")
+        Path | None, typer.Option("--out", help="The run's folder.  \\[default: runs/METHOD/TASK/seedSEED]")
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", help="Dataset: a folder or a Hub repository.  [default: as prepared here, else from the Hub]"
+            "--data", help="Dataset: a folder or a Hub repository.  \\[default: as prepared here, else from the Hub]"
         ),
     ] = None,
     budget: Annotated[

@@ -169,14 +169,14 @@ def test_short_budgets_are_kept_and_said(work: float, n_train: int, n_predict: i
 
 
 def test_the_widest_network_that_fits_is_taken() -> None:
-    assert [plan("small", work=work).architecture for work in (1e6, 5e6, 2e7, 1e10)] == [16, 16, 4, 1]
+    assert [plan("small", work=work).architecture for work in (1e6, 2e7, 5e7, 1e10)] == [16, 16, 4, 1]
 
 
 def test_steps_can_be_limited_further_but_not_those_of_full() -> None:
     limited = plan("small", max_steps=3)
     assert limited.steps == 3 < plan("small").steps
     assert plan("small", max_steps=10**9) == replace(plan("small"), max_steps=10**9)
-    assert "steps were limited to 3" in limited.changes[-1]
+    assert any("steps were limited to 3" in change for change in limited.changes)
     with pytest.raises(RunError, match="at most 3 steps with budget full"):
         plan("full", max_steps=3)
 

@@ -197,13 +197,15 @@ def test_dropout_acts_in_training_alone() -> None:
         assert torch.equal(network(x), network(x))
 
 
-def test_timm_models_are_told_the_size_of_small_images() -> None:
+def test_timm_models_are_told_the_size_of_small_images(spec_of: SpecOf) -> None:
     spec = TASKS["cifar100"].spec
     vit = get_method("timm:vit_tiny_patch16_224")
     assert tuple(vit.space.build(vit.space.default(spec), spec)(torch.zeros(1, 3, 32, 32)).shape) == (1, 100)
-    # 52 is no multiple of the patch
-    spec = TASKS["ninapro"].spec
-    with pytest.raises(RunError, match=r"timm:vit_tiny_patch16_224 cannot take the inputs of ninapro.*\(1, 16, 52\)"):
+    # smaller than one patch of 16
+    spec = spec_of(2, "point")
+    with pytest.raises(
+        RunError, match=r"timm:vit_tiny_patch16_224 cannot take the inputs of toy_point_2d.*\(2, 12, 9\)"
+    ):
         vit.space.build(vit.space.default(spec), spec)
 
 

@@ -1,0 +1,87 @@
+"""`nas360 info` for methods."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from nas360.cli import main
+from nas360.cli.info import describe
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    with pytest.raises(SystemExit, match=r"\d") as left:
+        main(list(arguments))
+    shown = capsys.readouterr()
+    return int(left.value.code or 0), shown.out, shown.err
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "macs", "output_shape"),
+    [
+        ("wrn", "cifar100", 392_635_392, [100]),
+        ("wrn", "darcy_flow", 19_817_886_000, [85, 85]),
+        ("wrn", "ecg", 311_345_024, [4]),
+        ("resnet1d", "ecg", 500_288_512, [4]),
+        ("timm:resnet18", "cifar100", 37_062_656, [100]),
+    ],
+)
+def test_a_method_on_a_task(
+    method: str, task: str, macs: int, output_shape: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, shown, told = call(capsys, "info", method, "--task", task, "--json")
+    assert code == 0, told
+    found = json.loads(shown)
+    assert {"method", "task", "parameters", "macs", "input_shape", "output_shape", "recipe"} <= set(found)
+    assert (found["method"], found["task"], found["macs"]) == (method, task, macs)
+    assert found["output_shape"] == output_shape
+    assert found["recipe"]["epochs"] == 200
+
+
+def test_people_get_thousands_and_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, told = call(capsys, "info", "wrn", "--task", "cifar100")
+    assert code == 0, told
+    assert "2,772,020" in shown
+    assert "392,635,392" in shown
+    assert "milestones" in shown
+
+
+def test_a_task_is_shown_as_a_task(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, told = call(capsys, "info", "darcy_flow", "--json")
+    assert code == 0, told
+    assert json.loads(shown)["id"] == "darcy_flow"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("wrn",), "wrn is a method: say on which task"),
+        (("darcy_flow", "--task", "ecg"), "darcy_flow is a task"),
+        (("nonsense",), "'nonsense' is neither a task"),
+        (("wrn", "--task", "nonsense"), "unknown task 'nonsense'"),
+        (("resnet1d", "--task", "cifar100"), "resnet1d cannot run on cifar100"),
+        (("timm:resnet18", "--task", "ecg"), "timm:resnet18 cannot run on ecg"),
+    ],
+)
+def test_user_errors(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, told = call(capsys, "info", *arguments)
+    assert (code, shown) == (2, ""), told
+    assert message in " ".join(told.split())
+
+
+def test_describing_draws_no_random_number() -> None:
+    import torch
+
+    before = torch.get_rng_state()
+    assert describe("wrn", "satellite") == describe("wrn", "satellite")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_table_of_methods_loads_no_torch() -> None:
+    program = "import sys, nas360.baselines.method as m; print(len(m.METHODS), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[1] == "False"

@@ -1,0 +1,124 @@
+"""`nas360 run` and `nas360 methods`, on a synthetic twin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas360.cli import main
+from nas360.loaders import TASKS
+from nas360.loaders.prepare import SYNTHETIC_MARK, prepare
+from nas360.results import load_result
+
+
+@pytest.fixture(scope="module")
+def ecg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic twin of ECG, prepared."""
+    folder = tmp_path_factory.mktemp("ecg")
+    raw, out = folder / "raw", folder / "ecg"
+    raw.mkdir()
+    (raw / SYNTHETIC_MARK).write_text("")
+    write = TASKS["ecg"].loader.write_synthetic
+    assert write is not None
+    write(raw, 0)
+    prepare(TASKS["ecg"], raw, out)
+    return out
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    with pytest.raises(SystemExit, match=r"\d") as left:
+        main(list(arguments))
+    shown = capsys.readouterr()
+    return int(left.value.code or 0), shown.out, shown.err
+
+
+def test_a_run_from_the_command_line(ecg: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    common = (
+        "run",
+        "wrn",
+        "--task",
+        "ecg",
+        "--data",
+        str(ecg),
+        "--budget",
+        "smoke",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    )
+    code, shown, told = call(capsys, *common)
+    assert code == 0, told
+    assert "macro_f1_by_record" in shown
+    assert str(out / "predictions.npz") in shown.replace("\n", "")
+    assert "warning: the data of ecg is synthetic" in told
+    assert "step" in told, "without a terminal there is a line a report"
+    stored = load_result(out / "result.json")
+    assert stored.method.command == "nas360 run wrn --task ecg --seed 0 --budget smoke"
+
+    code, shown, told = call(capsys, *common, "--json")
+    assert code == 0, told
+    assert json.loads(shown)["run_id"] == stored.run_id, "standard output holds JSON alone"
+    assert "holds this run, finished" in told
+
+    code, shown, told = call(capsys, *common, "--seed", "1")
+    assert (code, shown) == (2, ""), told
+    assert "seed is 0 there, 1 was asked for" in told
+
+    # what was written can be scored by anybody
+    code, shown, told = call(
+        capsys, "evaluate", str(out / "predictions.npz"), "--task", "ecg", "--data", str(ecg), "--json"
+    )
+    assert code == 0, told
+    row = stored.results[0]
+    assert json.loads(shown)["score"] == getattr(row, "score", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "wnr", "--task", "ecg"), "Did you mean 'wrn'?"),
+        (("run", "wrn", "--task", "egc"), "Did you mean 'ecg'?"),
+        (("run", "timm:resnet81", "--task", "cifar100"), "Nearest:"),
+        (("run", "wrn", "--task", "ecg", "--data", "/nowhere/at/all"), "is not a folder"),
+    ],
+)
+def test_user_errors_are_one_message(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, shown, told = call(capsys, *arguments)
+    assert (code, shown) == (2, ""), told
+    assert message in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--budget", "huge"), "budget 'huge' is none of full, small, smoke"),
+        (("--device", "gpu"), "device 'gpu' is none of auto, cpu, cuda"),
+    ],
+)
+def test_bad_flags(
+    flags: tuple[str, ...], message: str, ecg: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    code, _, told = call(capsys, "run", "wrn", "--task", "ecg", "--data", str(ecg), "--out", str(out), *flags)
+    assert code == 2, told
+    assert message in told
+    assert not out.exists()
+
+
+def test_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, told = call(capsys, "methods", "--json")
+    assert code == 0, told
+    found = {entry["id"]: entry for entry in json.loads(shown)}
+    assert found["wrn"]["tasks"] == list(TASKS)
+    assert found["resnet1d"]["tasks"] == ["ecg", "satellite", "deepsea"]
+    code, shown, told = call(capsys, "methods")
+    assert code == 0, told
+    assert "timm:NAME" in shown
