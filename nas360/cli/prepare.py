@@ -24,7 +24,7 @@ def prepare(
         Path | None, typer.Option("--raw", help="Folder with the raw files in their official layout.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the dataset repository.  [default: the user's data folder]")
+        Path | None, typer.Option("--out", help="Folder for the dataset repository.  \\[default: the user's data folder]")
     ] = None,
     generate: Annotated[
         bool,
