@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 import uuid
@@ -281,7 +280,7 @@ class _Run:
                 search_seconds=0.0,
                 train_seconds=round(train_seconds, 3),
                 infer_seconds=round(infer_seconds, 3),
-                peak_mem_mb=round(peak_memory_mb(self.device), 1),
+                peak_mem_mb=peak_memory_mb(self.device),
                 epochs=round(plan.epochs, 4),
                 steps=plan.steps,
             ),
@@ -331,10 +330,14 @@ def measure(method: Method, architecture: Any, spec: TaskSpec) -> cost.Cost:
     return cost.measure(ends.TaskModel(network, spec), spec)
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """Most memory that this process has held, in MiB: of the GPU on CUDA, else of the machine."""
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Most memory that this process has held, in MiB: of the GPU on CUDA, else of the machine; None where unknown."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    if sys.platform == "win32":
+        return None
+    import resource  # Unix only
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # kilobytes on Linux, bytes on macOS
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
