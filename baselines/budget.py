@@ -9,19 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from nas360.baselines.cost import Cost
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.schedule import Cosine
 from nas360.errors import RunError
+from nas360.results import Budget
 
-Budget = Literal["full", "small", "smoke"]
-
-WORK = {"small": 12e12, "smoke": 0.02e12}
+WORK = {"small": 24e12, "smoke": 0.02e12}
 """Multiply-adds of a run, predictions included, with memory traffic counted as `cost.TRAFFIC` says.
 
-Two idle cores of a Xeon of 2023 do some 60 to 120e9 a second: `small` takes two to four minutes there, `smoke` a
+Two idle cores of a Xeon of 2023 do some 60 to 120e9 a second: `small` takes four to eight minutes there, `smoke` a
 second. The limits, a quarter of an hour and twenty seconds, leave room for slower and for busy machines.
 """
 

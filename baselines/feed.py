@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nas360.loaders.ahead import ahead
 from nas360.loaders.base import Array, Batch, Preprocessing
 from nas360.loaders.data import SplitRows
 from nas360.seeding import derive
-
-AHEAD = 2
-"""Batches made in advance, by one thread."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +77,4 @@ class Feed:
             return self.preprocessing(self.rows.take(index), derive(self.seed, "augment", now, step))
 
         # one thread alone, so that `epoch` and `order` have one user
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="nas360-feed") as pool:
-            pending: deque[Future[Batch]] = deque()
-            submitted = start
-            try:
-                for _ in range(start, stop):
-                    while submitted < stop and len(pending) <= AHEAD:
-                        pending.append(pool.submit(make, submitted))
-                        submitted += 1
-                    yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
+        return ahead(make, range(start, stop))

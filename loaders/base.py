@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,6 @@ Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
 Rows = Mapping[str, Array]
 """Columns of some rows: each array has the rows along its first axis; strings are an object or unicode array."""
-
-Provenance = Literal["official", "partial", "generated", "synthetic"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -13,10 +12,11 @@ import numpy.typing as npt
 
 from nas360.errors import DatasetError
 from nas360.loaders import TASKS
-from nas360.loaders.base import Array, Batch, Loader, Preprocessing, Provenance, Rows, Task
+from nas360.loaders.ahead import ahead
+from nas360.loaders.base import Array, Batch, Loader, Preprocessing, Rows, Task
 from nas360.loaders.cache import open_split
 from nas360.loaders.manifest import MANIFEST, Manifest, read_manifest
-from nas360.task import SplitName, TaskSpec
+from nas360.task import Provenance, SplitName, TaskSpec
 
 Index = npt.NDArray[np.int64]
 
@@ -100,21 +100,8 @@ class Batches:
         return self._preprocessing(self._rows.take(self._order[start : start + self._batch_size]), self._rng)
 
     def __iter__(self) -> Iterator[Batch]:
-        if not self._ahead:
-            yield from map(self._make, range(len(self)))
-            return
         # one thread, so that draws happen in the order of the batches
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="nas360-batches") as pool:
-            pending = [pool.submit(self._make, number) for number in range(min(self._ahead, len(self)))]
-            try:
-                for number in range(len(self)):
-                    batch = pending.pop(0).result()
-                    if number + self._ahead < len(self):
-                        pending.append(pool.submit(self._make, number + self._ahead))
-                    yield batch
-            finally:
-                for future in pending:
-                    future.cancel()
+        return ahead(self._make, range(len(self)), self._ahead)
 
 
 class TaskData:

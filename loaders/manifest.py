@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from nas360.errors import DatasetError
 from nas360.files import MIB, read_json
-from nas360.loaders.base import Provenance
-from nas360.task import SplitName
+from nas360.task import Provenance, SplitName
 
 MANIFEST = "manifest.json"
 _HEX = r"^[0-9a-f]{64}$"

@@ -19,10 +19,10 @@ from filelock import FileLock, Timeout
 from nas360 import __version__
 from nas360.errors import DatasetError, RawDataError
 from nas360.files import read_json, write_json, write_text
-from nas360.loaders.base import Loader, Provenance, RawData, Rows, Task
+from nas360.loaders.base import Loader, RawData, Rows, Task
 from nas360.loaders.content import ContentHash, combine, hashed
 from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
-from nas360.task import SPLITS, SplitName, TaskSpec
+from nas360.task import SPLITS, Provenance, SplitName, TaskSpec
 
 SYNTHETIC_MARK = "SYNTHETIC"
 """A file of this name in a raw folder tells that its data was made up by `write_synthetic`."""

@@ -22,12 +22,11 @@ from pydantic import (
 )
 
 from nas360.environment import LINE, Amount, Device, Environment, Line, Name, Package, Record
-from nas360.task import SplitName
+from nas360.task import Provenance, SplitName
 
 SCHEMA_VERSION = "1.0"
 MAX_DEPTH = 64
 
-Provenance = Literal["official", "partial", "generated", "synthetic"]
 Budget = Literal["full", "small", "smoke"]
 Status = Literal["ok", "failed", "timeout", "oom"]
 

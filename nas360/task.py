@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
+Provenance = Literal["official", "partial", "generated", "synthetic"]
+"""Data: whole as published; a part of it; made by the published recipe; or only of the same form."""
+
 LossName = Literal[
     "cross_entropy", "binary_cross_entropy", "masked_binary_cross_entropy", "relative_l2", "mean_squared_error"
 ]

@@ -169,7 +169,11 @@ def test_short_budgets_are_kept_and_said(work: float, n_train: int, n_predict: i
 
 
 def test_the_widest_network_that_fits_is_taken() -> None:
-    assert [plan("small", work=work).architecture for work in (1e6, 2e7, 5e7, 1e10)] == [16, 16, 4, 1]
+    made = plan("small", n_predict=1)
+    most = WORK["small"] / (TRAINING * made.steps * made.recipe.batch_size)  # of a sample, if all steps are to be paid
+    chosen = [plan("small", work=0.9 * most / width, n_predict=1) for width in (16, 4, 1)]
+    assert [one.architecture for one in chosen] == [16, 4, 1]
+    assert {one.steps for one in chosen} == {made.steps}
 
 
 def test_steps_can_be_limited_further_but_not_those_of_full() -> None:
