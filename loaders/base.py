@@ -14,13 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nas360.errors import UserError
+from nas360.errors import RawDataError, UserError
+from nas360.files import write_text
 from nas360.task import SplitName, TaskSpec
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
 Rows = Mapping[str, Array]
 """Columns of some rows: each array has the rows along its first axis; strings are an object or unicode array."""
+
+SYNTHETIC_MARK = "SYNTHETIC"
+"""A file of this name in a raw folder tells that its data was made up."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class RawData:
         sources: name → SHA-256 of every raw file that was read.
         n_units: how many units (see `TaskSpec.unit_of_split`) every split has; compared with the official sizes.
         skipped: what was left out, by reason, with names; goes into the manifest and is shown.
+        departures: what the loader saw that the official files have not, in words; empty where nothing tells.
         notes: further facts for the manifest, for instance the seed of a generator.
     """
 
@@ -54,6 +59,7 @@ class RawData:
     sources: Mapping[str, str]
     n_units: Mapping[SplitName, int]
     skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    departures: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -106,14 +112,15 @@ class Loader:
         columns: name → type, in the order of the dataset; always with `id` and `y`.
         open_raw: from the folder of raw files to rows.
         fit: from rows for fitting (column name → array over all training rows) to the preprocessing.
-        write_synthetic: writes a tiny raw distribution in the official layout, with a learnable signal, from a seed.
+        synthesise: writes a tiny raw distribution in the official layout, with a learnable signal, from a seed;
+            call it by `Task.write_synthetic`.
         generate: (folder, sizes by split, seed, progress) → writes a true raw distribution from a published recipe.
     """
 
     columns: Mapping[str, Column]
     open_raw: Callable[[Path], RawData]
     fit: Callable[[Rows], Preprocessing]
-    write_synthetic: Callable[[Path, int], None] | None = None
+    synthesise: Callable[[Path, int], None] | None = None
     generate: Generate | None = None
 
 
@@ -147,3 +154,25 @@ class Task:
                 f"`nas360 tasks` shows which tasks have a loader"
             )
         return self.make_loader()
+
+    def write_synthetic(self, folder: Path, seed: int) -> None:
+        """Write the tiny made-up raw distribution of this task, marked as such.
+
+        Args:
+            folder: where to; made if it is not there.
+            seed: of all draws.
+
+        Raises:
+            UserError: when this version has no synthetic twin of the task.
+            RawDataError: when the folder holds raw files that are not synthetic.
+        """
+        synthesise = self.loader.synthesise
+        if synthesise is None:
+            raise UserError(f"{self.spec.id!r} has no synthetic twin in this version. Prepare it with --raw DIR")
+        there = [source.filename for source in self.spec.sources if (folder / source.filename).exists()]
+        if there and not (folder / SYNTHETIC_MARK).exists():
+            raise RawDataError(f"{folder} holds {', '.join(there)}, not a synthetic twin. Choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        # first of all, so that no made-up file ever stands there without it
+        write_text(folder / SYNTHETIC_MARK, f"made up by nas360 with seed {seed}; not data of the task\n")
+        synthesise(folder, seed)

@@ -55,7 +55,7 @@ def open_split(folder: Path, manifest: Manifest, split: SplitName, columns: Mapp
     try:
         return {name: _open(target / f"{name}.npy", entry.rows, column) for name, column in columns.items()}
     except (OSError, ValueError) as cause:
-        shutil.rmtree(target, ignore_errors=True)
+        _discard(target)
         raise DatasetError(
             f"the array cache in {target} was damaged ({cause}) and has been removed. Run again"
         ) from cause
@@ -108,6 +108,8 @@ def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], t
         for name, parts in texts.items():
             np.save(temporary / f"{name}.npy", np.concatenate(parts))
         write_json(temporary / _DONE, {"rows": entry.rows})
+        if target.exists() and not (target / _DONE).exists():
+            _discard(target)  # what a removal that was killed left
         try:
             temporary.rename(target)
         except OSError:  # another process was first
@@ -115,6 +117,16 @@ def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], t
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder; whoever is killed at it leaves none of that name that is not whole."""
+    away = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".removing-"))
+    try:
+        folder.rename(away / folder.name)
+    except FileNotFoundError:  # another process was first
+        pass
+    shutil.rmtree(away, ignore_errors=True)
 
 
 def _dtype(column: Column) -> np.dtype[np.generic]:

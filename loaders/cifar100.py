@@ -255,7 +255,7 @@ def _as_bytes(value: Any) -> Any:
 
 
 def _loader() -> Loader:
-    return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, write_synthetic=write_synthetic)
+    return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, synthesise=write_synthetic)
 
 
 TASK = Task(SPEC, _loader)

@@ -21,8 +21,8 @@ SUBSAMPLING = 5
 SIZE = 85
 # two, without which there is no deviation to normalise by, and one to validate on
 MIN_TRAINING_SAMPLES = 3
+OFFICIAL_SAMPLES = 1024  # in each of the two files
 GENERATED_MARK = "generated.json"
-SYNTHETIC_MARK = "SYNTHETIC"
 MAX_JSON_BYTES = 1 << 16
 EPSILON = 1e-5  # added to the deviations, as in the code of the data's authors
 _FIELDS = {"x": "coeff", "y": "sol"}
@@ -147,6 +147,11 @@ def open_raw(folder: Path) -> RawData:
         splits={split: rows(*where) for split, where in splits.items()},
         sources={path.name: sha256_file(path) for path in paths},
         n_units={split: stop - start for split, (_, _, start, stop) in splits.items()},
+        departures=tuple(
+            f"{path.name} holds {count:,} samples, the official file {OFFICIAL_SAMPLES:,}"
+            for path, count in zip(paths, held, strict=True)
+            if count != OFFICIAL_SAMPLES
+        ),
         notes=_generator_notes(folder),
     )
 
@@ -274,7 +279,7 @@ def make_loader() -> Loader:
         },
         open_raw=open_raw,
         fit=lambda rows: DarcyPreprocessing(rows["x"], rows["y"]),
-        write_synthetic=write_synthetic,
+        synthesise=write_synthetic,
         generate=generate,
     )
 

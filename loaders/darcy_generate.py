@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from nas360.errors import RawDataError, RunError, UserError
-from nas360.files import atomic_path, read_json, write_json, write_text
+from nas360.files import atomic_path, read_json, write_json
 from nas360.loaders.darcy_flow import (
     GENERATED_MARK,
     GRID,
@@ -30,7 +30,6 @@ from nas360.loaders.darcy_flow import (
     SIZE,
     SPEC,
     SUBSAMPLING,
-    SYNTHETIC_MARK,
 )
 from nas360.loaders.darcy_pde import ALPHA, HIGH, LOW, TAU, coefficient, solve
 from nas360.loaders.mat73_write import encode_chunk, write_stack
@@ -129,16 +128,7 @@ def write_synthetic(folder: Path, seed: int) -> None:
     Args:
         folder: where to; made if it is not there.
         seed: of all draws.
-
-    Raises:
-        RawDataError: when the folder holds files of these names that are not synthetic.
     """
-    there = [name for name in _FILES if (folder / name).exists()]
-    if there and not (folder / SYNTHETIC_MARK).exists():
-        raise RawDataError(f"{folder} holds {', '.join(there)}, not a synthetic twin. Choose another folder")
-    write_text(
-        folder / SYNTHETIC_MARK, f"A synthetic twin of Darcy Flow for trials, made by nas360 with seed {seed}.\n"
-    )
     nearest = (np.arange(GRID) + SUBSAMPLING // 2) // SUBSAMPLING
     # linear interpolation as a matrix; a node of the coarse grid keeps its value exactly
     fine = np.maximum(0, 1 - np.abs(np.arange(GRID)[:, None] / SUBSAMPLING - np.arange(SIZE)[None, :]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from nas360.loaders.base import Array, Batch, Loader, Preprocessing, Rows, Task
 from nas360.loaders.cache import open_split
 from nas360.loaders.manifest import MANIFEST, Manifest, read_manifest
 from nas360.task import Provenance, SplitName, TaskSpec
+
+_REPOSITORY = re.compile(r"^[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?$")
 
 Index = npt.NDArray[np.int64]
 
@@ -47,19 +50,20 @@ class SplitRows:
         arrays = [part[name] for part in self._parts]
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
-    def take(self, index: Index) -> Rows:
-        """The rows at `index`, int64 (n,), as {column: array}; one vectorised index a column and split."""
+    def take(self, index: npt.ArrayLike) -> Rows:
+        """The rows at `index`, whole numbers (n,), as {column: array}; one vectorised index a column and split."""
+        chosen: Index = np.asarray(index, dtype=np.int64)
         if len(self._parts) == 1:
-            return {name: array.take(index, axis=0) for name, array in self._parts[0].items()}
-        which = np.searchsorted(self._ends, index, side="right")
+            return {name: array.take(chosen, axis=0) for name, array in self._parts[0].items()}
+        which = np.searchsorted(self._ends, chosen, side="right")
         first = np.concatenate([[0], self._ends[:-1]])
         taken: dict[str, Array] = {}
         for name, model in self._parts[0].items():
             dtype = np.result_type(*(part[name].dtype for part in self._parts))  # strings differ in width
-            out = np.empty((len(index), *model.shape[1:]), dtype=dtype)
+            out = np.empty((len(chosen), *model.shape[1:]), dtype=dtype)
             for number, part in enumerate(self._parts):
                 here = which == number
-                out[here] = part[name].take(index[here] - first[number], axis=0)
+                out[here] = part[name].take(chosen[here] - first[number], axis=0)
             taken[name] = out
         return taken
 
@@ -179,26 +183,28 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
 
     Args:
         task: the task's id, for instance `"ecg"`.
-        source: a folder that `nas360 prepare` made, or a Hub repository (`"org/name"`, or `"org/name@revision"`).
-            None takes the folder in which `prepare` puts the task by default, else the task's Hub repository at its
-            pinned revision.
+        source: a folder that `nas360 prepare` made, or, where there is none, a Hub repository (`"org/name"`, or
+            `"org/name@revision"`). None takes the folder in which `prepare` puts the task by default, else the task's
+            Hub repository at its pinned revision.
 
     Returns:
         The data; arrays are decoded on first use.
 
     Raises:
         UnknownNameError: there is no such task.
+        UserError: this version cannot read the task's data.
         DatasetError: the data is not there, not whole, or not this task's.
     """
     chosen = TASKS[task]
+    _ = chosen.loader  # a task that cannot be read is told so before its data is looked for
     local = datasets_root() / task
     if source is None and (local / MANIFEST).is_file():
         return TaskData(chosen, local, str(local))
     if source is None:
         return _from_hub(chosen, chosen.spec.repo, chosen.spec.revision)
-    folder = Path(source)
-    if folder.exists() or str(source).count("/") != 1 or str(source).startswith((".", "/", "~")):
-        return TaskData(chosen, folder.expanduser(), str(source))
+    folder = Path(source).expanduser()
+    if folder.exists() or not _REPOSITORY.match(str(source)):
+        return TaskData(chosen, folder, str(source))
     repo, _, revision = str(source).partition("@")
     return _from_hub(chosen, repo, revision or chosen.spec.revision)
 
@@ -214,10 +220,10 @@ def _from_hub(task: Task, repo: str, revision: str) -> TaskData:
         commit = folder.name if len(folder.name) == 40 else HfApi().dataset_info(repo, revision=revision).sha
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as cause:
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        where = datasets_root() / task.spec.id if repo == task.spec.repo else f"a folder {repo}"
         raise DatasetError(
-            f"the data of {task.spec.id!r} is neither in {datasets_root() / task.spec.id} nor on the Hub as "
-            f"{repo}@{revision} ({reason}). Three ways out: `nas360 prepare {task.spec.id} --raw DIR` from the "
-            f"official raw files; `nas360 prepare {task.spec.id} --synthetic` for a tiny twin; or --data with a "
-            f"folder or repository that has it"
+            f"the data of {task.spec.id!r} is neither in {where} nor on the Hub as {repo}@{revision} ({reason}). "
+            f"Three ways out: `nas360 prepare {task.spec.id} --raw DIR` from the official raw files; `nas360 prepare "
+            f"{task.spec.id} --synthetic` for a tiny twin; or --data with a folder or repository that has it"
         ) from cause
     return TaskData(task, folder, repo, commit)

@@ -278,7 +278,7 @@ def _header(record: str, n_samples: int) -> str:
 
 
 def _loader() -> Loader:
-    return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, write_synthetic=write_synthetic)
+    return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, synthesise=write_synthetic)
 
 
 TASK = Task(SPEC, _loader)

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nas360.errors import DatasetError
 from nas360.files import MIB, read_json
-from nas360.task import Provenance, SplitName
+from nas360.loaders.content import combine
+from nas360.task import SPLITS, Provenance, SplitName
 
 MANIFEST = "manifest.json"
+MAX_ROWS = 10**9
 _HEX = r"^[0-9a-f]{64}$"
 
 
@@ -24,7 +26,7 @@ class DataFile(_Frozen):
     """One Parquet file."""
 
     path: str
-    rows: int = Field(ge=0)
+    rows: int = Field(ge=0, le=MAX_ROWS)
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=_HEX)
 
@@ -40,15 +42,24 @@ class DataFile(_Frozen):
 class SplitManifest(_Frozen):
     """One split: rows, units (what the metric averages over), files, and the hash of its decoded content."""
 
-    rows: int = Field(ge=0)
-    units: int = Field(ge=0)
+    rows: int = Field(ge=0, le=MAX_ROWS)
+    units: int = Field(ge=0, le=MAX_ROWS)
     num_bytes: int = Field(ge=0)
     files: tuple[DataFile, ...]
     content_sha256: str = Field(pattern=_HEX)
 
+    @model_validator(mode="after")
+    def _adds_up(self) -> SplitManifest:
+        if self.rows != sum(file.rows for file in self.files):
+            raise ValueError(f"{self.rows} rows, where its files hold {sum(file.rows for file in self.files)}")
+        return self
+
 
 class Manifest(_Frozen):
-    """What a dataset repository holds and where it came from."""
+    """What a dataset repository holds and where it came from.
+
+    `departures` tells, for data that is not the official distribution or not known to be, what is not as it should be.
+    """
 
     task: str
     protocol: int
@@ -58,7 +69,16 @@ class Manifest(_Frozen):
     content_sha256: str = Field(pattern=_HEX)
     sources: dict[str, str]
     skipped: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    departures: tuple[str, ...] = ()
     notes: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Manifest:
+        if set(self.splits) != set(SPLITS):
+            raise ValueError(f"the splits are {', '.join(self.splits)}, must be {', '.join(SPLITS)}")
+        if self.content_sha256 != combine({name: split.content_sha256 for name, split in self.splits.items()}):
+            raise ValueError("content_sha256 is not that of the splits")
+        return self
 
     def public(self) -> Mapping[str, Any]:
         """The manifest as plain JSON values."""

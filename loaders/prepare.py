@@ -7,25 +7,22 @@ same input.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from nas360 import __version__
 from nas360.errors import DatasetError, RawDataError
-from nas360.files import read_json, write_json, write_text
-from nas360.loaders.base import Loader, RawData, Rows, Task
+from nas360.files import json_text, read_json, sha256_file, write_json, write_text
+from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, Task
 from nas360.loaders.content import ContentHash, combine, hashed
 from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
 from nas360.task import SPLITS, Provenance, SplitName, TaskSpec
-
-SYNTHETIC_MARK = "SYNTHETIC"
-"""A file of this name in a raw folder tells that its data was made up by `write_synthetic`."""
 
 Report = Callable[[SplitName, int], None]
 
@@ -45,7 +42,8 @@ def prepare(
         task: the task.
         raw: folder with the raw files in their official layout.
         out: the repository's folder; must not exist, be empty, or hold the same dataset (which is then kept).
-        require_complete: refuse raw data that has not the official number of units in every split.
+        require_complete: refuse raw data that is not known to be the official distribution; of generated and synthetic
+            data only the number of units is asked.
         overwrite: replace another dataset at `out`.
         report: called after every batch of rows with the split and the rows written so far.
 
@@ -58,31 +56,43 @@ def prepare(
     """
     loader = task.loader
     opened = loader.open_raw(raw)
-    provenance = _provenance(task.spec, raw, opened)
-    if provenance == "partial" and require_complete:
+    made = _made(raw, opened)
+    missing = missing_units(task.spec, opened.n_units)
+    departures = (*([missing] if missing else []), *opened.departures, *_other_files(task.spec, opened))
+    if require_complete and (missing if made else departures):
         raise RawDataError(
-            f"the raw data is not complete: {missing_units(task.spec, opened.n_units)}. Get the official files"
+            f"the raw data is not the official distribution: {'; '.join(departures)}. Get the official files"
         )
-    key = _key(task.spec, opened, provenance)
+    key = _key(task.spec, opened, made)
     out = out.absolute()
     with _locked(out):
-        if _present(out, key, overwrite):
+        _put_back(out)
+        if _present(out, task, loader, key, overwrite):
             return read_manifest(out)
         staging = out.with_name(f".{out.name}.staging")
         _begin(staging, key)
         splits = {split: _write_split(staging, loader, opened, split, report) for split in SPLITS}
+        departures += tuple(
+            f"{split} has {splits[split].rows:,} rows, officially {rows:,}"
+            for split, rows in task.spec.rows.items()
+            if splits[split].rows != rows
+        )
+        if require_complete and departures and not made:
+            raise RawDataError(f"the raw data is not the official distribution: {'; '.join(departures)}")
         manifest = Manifest(
             task=task.spec.id,
             protocol=task.spec.protocol,
             nas360_version=__version__,
-            provenance=provenance,
+            provenance=made or ("partial" if departures else "official"),
             splits=splits,
             content_sha256=combine({split: splits[split].content_sha256 for split in SPLITS}),
             sources=dict(opened.sources),
             skipped={reason: tuple(names) for reason, names in opened.skipped.items()},
+            departures=() if made else departures,
             notes={**opened.notes, "key": key},
         )
-        _write_texts(staging, task, loader, manifest)
+        for name, text in _texts(task, loader, manifest).items():
+            write_text(staging / name, text)
         _take_place(staging, out)
     return manifest
 
@@ -97,25 +107,33 @@ def missing_units(spec: TaskSpec, n_units: Mapping[SplitName, int]) -> str:
     return f"{', '.join(wrong)} {spec.unit_of_split}s" if wrong else ""
 
 
-def _provenance(spec: TaskSpec, raw: Path, opened: RawData) -> Provenance:
+def _other_files(spec: TaskSpec, opened: RawData) -> list[str]:
+    """Raw files that are not the official ones by their hash, where that is known."""
+    return [
+        f"{source.filename} is not the official file by its SHA-256 (unpacked, it cannot be compared)"
+        for source in spec.sources
+        if source.sha256 is not None and opened.sources.get(source.filename) != source.sha256
+    ]
+
+
+def _made(raw: Path, opened: RawData) -> Provenance | None:
+    """How the raw data was made, if it was not measured."""
     if (raw / SYNTHETIC_MARK).exists():
         return "synthetic"
-    if "generator" in opened.notes:
-        return "generated"
-    return "partial" if missing_units(spec, opened.n_units) else "official"
+    return "generated" if "generator" in opened.notes else None
 
 
-def _key(spec: TaskSpec, opened: RawData, provenance: Provenance) -> str:
+def _key(spec: TaskSpec, opened: RawData, made: Provenance | None) -> str:
     """What a finished split depends on: the protocol, this version's code, and the raw files."""
     content = [
         spec.id,
         spec.protocol,
         __version__,
-        provenance,
+        made,
         sorted(opened.sources.items()),
         sorted(opened.n_units.items()),
     ]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return sha256(json.dumps(content).encode()).hexdigest()
 
 
 @contextmanager
@@ -132,20 +150,35 @@ def _locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _present(out: Path, key: str, overwrite: bool) -> bool:
-    """Whether `out` already is this dataset; an error when it is something that must not be lost."""
+def _put_back(out: Path) -> None:
+    """Give a dataset its place again that a preparation was about to replace when it was killed."""
+    old = _old(out)
+    if not out.exists() and (old / MANIFEST).is_file():
+        old.rename(out)
+
+
+def _old(out: Path) -> Path:
+    return out.with_name(f".{out.name}.old")
+
+
+def _present(out: Path, task: Task, loader: Loader, key: str, overwrite: bool) -> bool:
+    """Whether `out` already is this dataset, whole; an error when it is something that must not be lost."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    if (out / MANIFEST).is_file():
-        if overwrite:
-            return False
-        if read_manifest(out).notes.get("key") == key:
-            return True
+    if not (out / MANIFEST).is_file():
+        raise DatasetError(f"{out} is not empty and holds no dataset. Give --out a new folder")
+    if overwrite:
+        return False
+    manifest = read_manifest(out)
+    if manifest.notes.get("key") != key:
         raise DatasetError(
             f"{out} holds a dataset that was made from other raw files or by another version. "
             f"Give --overwrite to replace it, or another --out"
         )
-    raise DatasetError(f"{out} is not empty and holds no dataset. Give --out a new folder")
+    files = {file.path: file.sha256 for split in manifest.splits.values() for file in split.files}
+    texts = {name: sha256(text.encode()).hexdigest() for name, text in _texts(task, loader, manifest).items()}
+    # one that lost a file, or whose card or metric this version writes otherwise, is made anew
+    return all((out / path).is_file() and sha256_file(out / path) == known for path, known in (files | texts).items())
 
 
 def _begin(staging: Path, key: str) -> None:
@@ -193,14 +226,17 @@ def _write_split(staging: Path, loader: Loader, opened: RawData, split: SplitNam
     return finished
 
 
-def _write_texts(staging: Path, task: Task, loader: Loader, manifest: Manifest) -> None:
+def _texts(task: Task, loader: Loader, manifest: Manifest) -> dict[str, str]:
+    """The files of a repository beside its data."""
     from nas360.loaders.card import card
     from nas360.loaders.parquet import features
     from nas360.metric_script import metric_script
 
-    write_text(staging / "README.md", card(task, features(loader.columns), manifest.public()))
-    write_text(staging / "metric.py", metric_script(task.spec, loader.columns["y"].names))
-    write_json(staging / MANIFEST, manifest.public())
+    return {
+        "README.md": card(task, features(loader.columns), manifest.public()),
+        "metric.py": metric_script(task.spec, loader.columns["y"].names),
+        MANIFEST: json_text(manifest.public()),
+    }
 
 
 def _take_place(staging: Path, out: Path) -> None:
@@ -208,7 +244,7 @@ def _take_place(staging: Path, out: Path) -> None:
     for left in (*staging.glob("*.json"), *staging.rglob(".*.tmp*")):
         if left.name != MANIFEST:
             left.unlink()
-    old = out.with_name(f".{out.name}.old")
+    old = _old(out)
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)

@@ -36,7 +36,7 @@ def demo(
     except ImportError as cause:
         raise MissingExtraError("matplotlib", "plots") from cause
     began = time.monotonic()
-    data, run = out / "darcy_flow", out / "run"
+    data, run = out / f"darcy_flow_seed{seed}", out / f"run_seed{seed}_steps{steps}"
     _title("Solve the flow equation for a small data set: 421 x 421 grids, every fifth node kept")
     _command(
         "prepare", "darcy_flow", "--generate", f"--train={TRAIN}", f"--test={TEST}", f"--seed={seed}", f"--out={data}"

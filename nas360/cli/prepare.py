@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from nas360.cli.output import console, errors, print_json, progress, warn
 from nas360.errors import UserError
-from nas360.files import write_text
 
 if TYPE_CHECKING:
     from nas360.loaders.base import Task
@@ -24,7 +23,8 @@ def prepare(
         Path | None, typer.Option("--raw", help="Folder with the raw files in their official layout.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the dataset repository.  \\[default: the user's data folder]")
+        Path | None,
+        typer.Option("--out", help="Folder for the dataset repository.  \\[default: the user's data folder]"),
     ] = None,
     generate: Annotated[
         bool,
@@ -71,13 +71,18 @@ def prepare(
         raise UserError("--synthetic makes its own raw files; leave --raw out")
     if not (synthetic or generate):
         if raw is None:
-            ways = "--raw DIR (official raw files), --synthetic" + (", or --generate" if chosen.loader.generate else "")
-            raise UserError(f"where from? Give {ways}")
+            ways = (
+                "--raw DIR (official raw files), --generate, or"
+                if chosen.loader.generate
+                else "--raw DIR (official raw files) or"
+            )
+            raise UserError(f"where from? Give {ways} --synthetic")
         _finish(_prepare(chosen, raw, target, require_complete, overwrite), target, as_json)
         return
-    folder = raw or target.absolute().with_name(f".{target.name}.raw")
+    kind = f"synthetic-{seed}" if synthetic else f"generated-{train}-{test}-{seed}"
+    folder = raw or target.absolute().with_name(f".{target.name}.{kind}")
     if synthetic:
-        _write_synthetic(chosen, folder, seed)
+        chosen.write_synthetic(folder, seed)
     else:
         _generate(chosen, folder, train, test, seed)
     manifest = _prepare(chosen, folder, target, require_complete, overwrite)
@@ -100,17 +105,6 @@ def _prepare(task: Task, raw: Path, out: Path, require_complete: bool, overwrite
         return prepare_dataset(task, raw, out, require_complete=require_complete, overwrite=overwrite, report=report)
 
 
-def _write_synthetic(task: Task, folder: Path, seed: int) -> None:
-    from nas360.loaders.prepare import SYNTHETIC_MARK
-
-    write = task.loader.write_synthetic
-    if write is None:
-        raise UserError(f"{task.spec.id!r} has no synthetic twin in this version. Prepare it with --raw DIR")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / SYNTHETIC_MARK, f"made up by nas360 with seed {seed}; not data of the task\n")
-    write(folder, seed)
-
-
 def _generate(task: Task, folder: Path, n_train: int, n_test: int, seed: int) -> None:
     generate = task.loader.generate
     if generate is None:
@@ -121,14 +115,9 @@ def _generate(task: Task, folder: Path, n_train: int, n_test: int, seed: int) ->
 
 
 def _finish(manifest: Manifest, out: Path, as_json: bool) -> None:
-    from nas360.loaders import TASKS
-    from nas360.loaders.prepare import missing_units
-
-    spec = TASKS[manifest.task].spec
     if manifest.provenance == "partial":
-        units = {split: entry.units for split, entry in manifest.splits.items()}
         warn(
-            f"not the whole official distribution: {missing_units(spec, units)}. "
+            f"not the official distribution, as far as can be told: {'; '.join(manifest.departures)}. "
             "Results on it are marked partial and not ranked"
         )
     elif manifest.provenance != "official":

@@ -47,10 +47,7 @@ def _data(arguments: list[str]) -> TaskData:
     if arguments:
         return load_task("cifar100", arguments[0])
     folder = Path(tempfile.mkdtemp())
-    write = TASKS["cifar100"].loader.write_synthetic
-    if write is None:
-        raise SystemExit("cifar100 has no synthetic twin")
-    write(folder, 0)
+    TASKS["cifar100"].write_synthetic(folder, 0)
     prepare(TASKS["cifar100"], folder, folder / "repo")
     return load_task("cifar100", folder / "repo")
 

@@ -98,7 +98,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 def test_prepare_says_where_from(tmp_path: Path) -> None:
     found = _run("prepare", "ecg", "--out", str(tmp_path / "x"))
     assert found.returncode == 2
-    assert "--raw DIR (official raw files), --synthetic" in found.stderr
+    assert "--raw DIR (official raw files) or --synthetic" in found.stderr
     found = _run("prepare", "ecg", "--generate", "--out", str(tmp_path / "x"))
     assert "cannot be generated" in found.stderr
     found = _run("prepare", "psicov", "--synthetic", "--out", str(tmp_path / "x"))

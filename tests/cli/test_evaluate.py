@@ -23,13 +23,10 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic ECG dataset."""
-    from nas360.loaders.prepare import SYNTHETIC_MARK, prepare
+    from nas360.loaders.prepare import prepare
 
     raw, out = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("repo") / "ecg"
-    write = TASKS["ecg"].loader.write_synthetic
-    assert write is not None
-    (raw / SYNTHETIC_MARK).touch()
-    write(raw, 0)
+    TASKS["ecg"].write_synthetic(raw, 0)
     prepare(TASKS["ecg"], raw, out)
     return out
 

@@ -9,7 +9,7 @@ import pytest
 
 from nas360.cli import main
 from nas360.loaders import TASKS
-from nas360.loaders.prepare import SYNTHETIC_MARK, prepare
+from nas360.loaders.prepare import prepare
 from nas360.results import load_result
 
 
@@ -18,11 +18,7 @@ def ecg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic twin of ECG, prepared."""
     folder = tmp_path_factory.mktemp("ecg")
     raw, out = folder / "raw", folder / "ecg"
-    raw.mkdir()
-    (raw / SYNTHETIC_MARK).write_text("")
-    write = TASKS["ecg"].loader.write_synthetic
-    assert write is not None
-    write(raw, 0)
+    TASKS["ecg"].write_synthetic(raw, 0)
     prepare(TASKS["ecg"], raw, out)
     return out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas360.loaders import TASKS
-from nas360.loaders.prepare import SYNTHETIC_MARK, prepare
+from nas360.loaders.prepare import prepare
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +19,7 @@ def synthetic_raw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     def raw(task: str) -> Path:
         if task not in made:
             made[task] = tmp_path_factory.mktemp(f"{task}-raw")
-            write = TASKS[task].loader.write_synthetic
-            assert write is not None
-            (made[task] / SYNTHETIC_MARK).touch()
-            write(made[task], 0)
+            TASKS[task].write_synthetic(made[task], 0)
         return made[task]
 
     return raw

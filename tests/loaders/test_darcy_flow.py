@@ -330,7 +330,7 @@ class TestPreprocessing:
 class TestSynthetic:
     def test_the_twin_solves_the_equation_on_the_grid_that_is_read(self, tmp_path: Path) -> None:
         write_synthetic(tmp_path, 0)
-        assert {path.name for path in tmp_path.iterdir()} == {FIRST, SECOND, "SYNTHETIC"}
+        assert {path.name for path in tmp_path.iterdir()} == {FIRST, SECOND}
         rows = all_rows(tmp_path)
         assert {split: len(part["id"]) for split, part in rows.items()} == {"train": 36, "validation": 4, "test": 10}
         x, y = rows["test"]["x"], rows["test"]["y"]
@@ -349,12 +349,6 @@ class TestSynthetic:
             write_synthetic(tmp_path / name, seed)
         a, b, c = ((tmp_path / name / FIRST).read_bytes() for name in "abc")
         assert a == b != c
-
-    def test_real_files_are_not_overwritten(self, tmp_path: Path) -> None:
-        (tmp_path / SECOND).write_bytes(b"1.6 GB")
-        with pytest.raises(RawDataError, match=rf"holds {SECOND}, not a synthetic twin"):
-            write_synthetic(tmp_path, 0)
-        assert (tmp_path / SECOND).read_bytes() == b"1.6 GB"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas360.errors import DatasetError, UnknownNameError
+from nas360.errors import DatasetError, UnknownNameError, UserError
 from nas360.loaders.base import Batch, OutputScale, Rows
 from nas360.loaders.cache import LAYOUT, cache_root
 from nas360.loaders.data import Batches, SplitRows, datasets_root, load_task
@@ -43,6 +43,7 @@ def test_several_splits_read_as_one_array(sizes: list[int], picks: list[int]) ->
     for name, values in rows.take(index).items():
         np.testing.assert_array_equal(values, whole[name][index])
         np.testing.assert_array_equal(rows.column(name), whole[name])
+    np.testing.assert_array_equal(rows.take(index.tolist())["y"], index)
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 4))
@@ -95,6 +96,18 @@ def test_a_damaged_cache_is_removed_and_made_anew(
     np.testing.assert_array_equal(load_task("cifar100", synthetic_repo("cifar100")).rows("test").column("x"), expected)
 
 
+@pytest.mark.parametrize("left", ["x.npy", ""])
+def test_a_removal_of_the_cache_that_was_killed_does_no_harm(
+    synthetic_repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    monkeypatch.setenv("NAS360_CACHE", str(tmp_path))
+    expected = load_task("cifar100", synthetic_repo("cifar100")).rows("test").column("x").copy()
+    for path in (tmp_path / LAYOUT).rglob("*"):
+        if path.is_file() and path.name != left:
+            path.unlink()
+    np.testing.assert_array_equal(load_task("cifar100", synthetic_repo("cifar100")).rows("test").column("x"), expected)
+
+
 DECODE = (
     "import sys; from nas360 import load_task; print(load_task('ecg', sys.argv[1]).rows('train').column('x').sum())"
 )
@@ -115,6 +128,20 @@ def test_processes_that_decode_at_once_agree(
 def test_the_wrong_task_is_refused(synthetic_repo: Repo) -> None:
     with pytest.raises(DatasetError, match="holds the task 'cifar100', not 'ecg'"):
         load_task("ecg", synthetic_repo("cifar100"))
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetError, match="is neither in a folder data/ecg nor on the Hub as data/ecg"):
+        load_task("ecg", "data/ecg")
+    for path in ("./data/ecg", str(tmp_path / "ecg"), "data/of/ecg"):
+        with pytest.raises(DatasetError, match="is not a folder"):
+            load_task("ecg", path)
+
+
+def test_a_task_that_cannot_be_read_yet_is_told_first() -> None:
+    with pytest.raises(UserError, match="has the spec of 'satellite' but cannot prepare or read its data yet"):
+        load_task("satellite")
 
 
 def test_nothing_reachable_names_three_ways_out() -> None:

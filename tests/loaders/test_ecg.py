@@ -67,12 +67,6 @@ def test_window_starts_by_hand(n_samples: int, stride: int, starts: list[int]) -
     assert window_starts(n_samples, stride).tolist() == starts
 
 
-def test_the_published_window_count_is_what_these_strides_give_on_records_of_the_published_lengths() -> None:
-    """A record of n samples gives ceil((n - 1000) / stride) windows; 9,000 samples are the challenge's usual length."""
-    for label, stride in {"N": 500, "A": 83, "O": 250, "~": 25}.items():
-        assert len(window_starts(9000, stride)) == -(-(9000 - 1000) // stride), label
-
-
 def _expected_windows(real: Path) -> Counter[tuple[SplitName, str]]:
     """Windows by split and class, counted from the headers alone: another file of the archive than the loader reads."""
     labels = dict(line.split(",") for line in (real / REFERENCE).read_text().split())
@@ -103,7 +97,7 @@ def test_the_real_records_give_the_windows_that_their_headers_tell(real_data: Pa
             assert rows["x"].dtype == np.float32
     assert found == expected
     by_class = {label: found["train", label] for label in "NAO~"}
-    # the strides are there to balance the classes: the largest is at most three times the smallest
+    # the strides are there to balance the classes, which without them differ by a factor of ten and more
     assert max(by_class.values()) < 4 * min(by_class.values())
 
 

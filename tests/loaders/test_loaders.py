@@ -130,9 +130,7 @@ def test_preparation_reads_only_training_rows_to_fit(data: TaskData) -> None:
 
 
 def test_the_synthetic_twin_is_seeded_and_small(task: str, synthetic_raw: Repo, tmp_path: Path) -> None:
-    write = TASKS[task].loader.write_synthetic
-    assert write is not None
-    write(tmp_path, 0)
+    TASKS[task].write_synthetic(tmp_path, 0)
     names = {path.name for path in synthetic_raw(task).iterdir()} - {"SYNTHETIC"}
     assert {source.filename for source in TASKS[task].spec.sources} <= names
     for name in names:

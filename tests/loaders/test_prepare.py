@@ -18,7 +18,7 @@ from nas360.loaders import TASKS
 from nas360.loaders.base import Column, Loader, RawData, Rows, Task
 from nas360.loaders.manifest import Manifest, read_manifest
 from nas360.loaders.prepare import prepare
-from nas360.task import SPLITS
+from nas360.task import SPLITS, SplitName
 
 TASK = "cifar100"
 
@@ -52,6 +52,29 @@ def test_a_second_preparation_keeps_the_first(synthetic_raw: Callable[[str], Pat
     assert (tmp_path / "repo" / "manifest.json").stat().st_mtime_ns == written
 
 
+@pytest.mark.parametrize("name", ["README.md", "metric.py", "data/test-00000-of-00001.parquet"])
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_repository_that_lost_a_file_is_made_anew(
+    synthetic_raw: Callable[[str], Path], synthetic_repo: Callable[[str], Path], tmp_path: Path, name: str, damage: str
+) -> None:
+    shutil.copytree(synthetic_repo(TASK), tmp_path / "repo")
+    path = tmp_path / "repo" / name
+    path.unlink() if damage == "gone" else path.write_bytes(path.read_bytes()[:-1])
+    prepare(TASKS[TASK], synthetic_raw(TASK), tmp_path / "repo")
+    assert _tree(tmp_path / "repo") == _tree(synthetic_repo(TASK))
+
+
+def test_a_replacement_that_was_killed_between_its_renames_is_undone(
+    synthetic_raw: Callable[[str], Path], synthetic_repo: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(synthetic_repo(TASK), tmp_path / ".repo.old")
+    other = tmp_path / "raw"
+    TASKS[TASK].write_synthetic(other, 1)
+    with pytest.raises(DatasetError, match="Give --overwrite"):
+        prepare(TASKS[TASK], other, tmp_path / "repo")
+    assert _tree(tmp_path / "repo") == _tree(synthetic_repo(TASK))
+
+
 def test_what_stands_there_is_not_lost(synthetic_raw: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
@@ -60,9 +83,7 @@ def test_what_stands_there_is_not_lost(synthetic_raw: Callable[[str], Path], tmp
     prepare(TASKS[TASK], synthetic_raw(TASK), tmp_path / "repo")
     other = tmp_path / "other-raw"
     shutil.copytree(synthetic_raw(TASK), other)
-    write = TASKS[TASK].loader.write_synthetic
-    assert write is not None
-    write(other, 1)
+    TASKS[TASK].write_synthetic(other, 1)
     before = _tree(tmp_path / "repo")
     with pytest.raises(DatasetError, match="Give --overwrite"):
         prepare(TASKS[TASK], other, tmp_path / "repo")
@@ -77,10 +98,44 @@ def test_incomplete_raw_data_is_marked_or_refused(synthetic_raw: Callable[[str],
     for path in synthetic_raw(TASK).iterdir():
         if path.name != "SYNTHETIC":
             shutil.copy(path, raw)
-    assert prepare(TASKS[TASK], raw, tmp_path / "repo").provenance == "partial"
+    manifest = prepare(TASKS[TASK], raw, tmp_path / "repo")
+    assert manifest.provenance == "partial"
+    assert len(manifest.departures) == 2
+    assert "is not the official file by its SHA-256" in manifest.departures[1]
     with pytest.raises(RawDataError, match=r"train has 800 of 40,000, .* images"):
         prepare(TASKS[TASK], raw, tmp_path / "strict", require_complete=True)
     assert not (tmp_path / "strict").exists()
+
+
+def test_synthetic_data_is_marked_whoever_writes_it(tmp_path: Path) -> None:
+    TASKS[TASK].write_synthetic(tmp_path / "raw", 0)
+    assert prepare(TASKS[TASK], tmp_path / "raw", tmp_path / "repo").provenance == "synthetic"
+    with pytest.raises(RawDataError, match="train has 800 of 40,000"):
+        prepare(TASKS[TASK], tmp_path / "raw", tmp_path / "strict", require_complete=True)
+
+
+def test_a_twin_does_not_overwrite_real_files(tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-python.tar.gz").write_bytes(b"161 MB")
+    with pytest.raises(RawDataError, match=r"holds cifar-100-python\.tar\.gz, not a synthetic twin"):
+        TASKS[TASK].write_synthetic(tmp_path, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["cifar-100-python.tar.gz"]
+
+
+def test_official_is_what_agrees_in_units_rows_and_hashes(tmp_path: Path) -> None:
+    source = _Source()
+    source.n_units = dict(TASKS["ecg"].spec.splits)
+    task = source.task()
+    manifest = prepare(task, tmp_path, tmp_path / "repo")
+    # the units are the official ones, the rows are not
+    assert manifest.departures == ("train has 10 rows, officially 261,740",)
+    assert manifest.provenance == "partial"
+    with pytest.raises(RawDataError, match="train has 10 rows, officially 261,740"):
+        prepare(task, tmp_path, tmp_path / "strict", require_complete=True)
+    spec = task.spec.model_copy(update={"rows": {"train": 10}})
+    official = Task(spec, task.make_loader)
+    assert prepare(official, tmp_path, tmp_path / "other").provenance == "official"
+    source.departures = ("the file holds 7 samples, the official one 8",)
+    assert prepare(official, tmp_path, tmp_path / "third").departures == source.departures
 
 
 class _Source:
@@ -89,6 +144,8 @@ class _Source:
     def __init__(self) -> None:
         self.reads: list[str] = []
         self.broken: str | None = None
+        self.n_units: dict[SplitName, int] = dict.fromkeys(SPLITS, 10)
+        self.departures: tuple[str, ...] = ()
 
     def task(self) -> Task:
         columns = {"id": Column("string"), "x": Column("float32", (2,)), "y": Column("int64")}
@@ -105,7 +162,8 @@ class _Source:
             return RawData(
                 splits={split: lambda split=split: rows(split) for split in SPLITS},  # type: ignore[misc]  # a default argument binds the loop's value
                 sources={"file": "0" * 64},
-                n_units=dict.fromkeys(SPLITS, 10),
+                n_units=self.n_units,
+                departures=self.departures,
             )
 
         def fit(rows: Rows) -> object:
@@ -175,6 +233,8 @@ def test_two_preparations_of_one_folder_do_not_mix(synthetic_raw: Callable[[str]
         ({"provenance": "stolen"}, "provenance"),
         ({"content_sha256": "0"}, "content_sha256"),
         ({"protocol": None}, "protocol"),
+        ({"content_sha256": "0" * 64}, "content_sha256 is not that of the splits"),
+        ({"splits": {}}, "the splits are , must be train, validation, test"),
     ],
 )
 def test_a_manifest_with_a_fault_is_refused(
@@ -183,6 +243,15 @@ def test_a_manifest_with_a_fault_is_refused(
     content = json.loads((synthetic_repo(TASK) / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**content, **change}))
     with pytest.raises(DatasetError, match=message):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("rows", [10**13, 10**19, -1, 7])
+def test_a_manifest_cannot_lie_about_its_rows(synthetic_repo: Callable[[str], Path], tmp_path: Path, rows: int) -> None:
+    content = json.loads((synthetic_repo(TASK) / "manifest.json").read_text())
+    content["splits"]["test"]["rows"] = rows
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="not a manifest of nas360"):
         read_manifest(tmp_path)
 
 
