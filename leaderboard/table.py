@@ -12,7 +12,6 @@ one.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas360.errors import ResultError, UnknownNameError
+from nas360.registry import did_you_mean
 from nas360.results import Method, PublishedRow, ResultFile, SeedRow, check_against_spec
 from nas360.task import TaskSpec
 
@@ -189,9 +189,7 @@ def build_table(
 
 
 def _unknown_task(task: str, specs: Mapping[str, TaskSpec]) -> str:
-    near = difflib.get_close_matches(task, specs, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown task {task!r}.{hint} Known: {', '.join(specs)}"
+    return f"unknown task {task!r}.{did_you_mean(task, specs)} Known: {', '.join(specs)}"
 
 
 def _line_key(content: ResultFile, row: SeedRow | PublishedRow) -> _Key:

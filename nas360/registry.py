@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar, cast
 
 from nas360.errors import UnknownNameError
 
 T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that a misspelt name was most likely meant to be; None when none is near.
+
+    Upper and lower case count as equal.
+
+    Example:
+        >>> nearest("DarcyFlow", ["ecg", "darcy_flow"])
+        'darcy_flow'
+        >>> nearest("x", ["ecg", "darcy_flow"]) is None
+        True
+    """
+    lowered = {known.lower(): known for known in names}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1)
+    return lowered[found[0]] if found else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`" Did you mean 'ecg'?"`, to be set behind the sentence that refuses a name; empty when no name is near."""
+    found = nearest(name, names)
+    return f" Did you mean {found!r}?" if found is not None else ""
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -38,7 +60,8 @@ class Registry(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         target = self._entries.get(name)
         if target is None:
-            raise UnknownNameError(self._unknown(name))
+            hint = did_you_mean(name, self._entries)
+            raise UnknownNameError(f"unknown {self.kind} {name!r}.{hint} Known: {', '.join(self._entries)}")
         module, _, attribute = target.partition(":")
         return cast(T, getattr(importlib.import_module(module), attribute))
 
@@ -51,8 +74,3 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def _unknown(self, name: str) -> str:
-        near = difflib.get_close_matches(name.lower(), self._entries, n=1, cutoff=0.6)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"unknown {self.kind} {name!r}.{hint} Known: {', '.join(self._entries)}"
