@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -85,17 +86,21 @@ def read_json(path: Path, max_bytes: int, error: type[UserError] = UserError) ->
         The parsed value.
 
     Raises:
-        UserError: (as `error`) when the file is absent, too large, not UTF-8, not JSON, nested too deeply, or holds
-            NaN, an infinity or a key twice.
+        UserError: (as `error`) when the file is absent, no regular file, too large, not UTF-8, not JSON, nested too
+            deeply, or holds NaN, an infinity or a key twice.
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError as cause:
         raise error(f"{path}: cannot be read ({cause.strerror}). Check the name") from cause
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
+        raise error(f"{path}: not a regular file. Give the name of a file")
+    size = status.st_size
     if size > max_bytes:
         raise error(f"{path}: {size / MIB:,.0f} MiB, more than the {max_bytes / MIB:,.0f} MiB allowed for JSON here")
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb", buffering=0) as stream:
+            text = stream.readall().decode()
     except UnicodeDecodeError as cause:
         raise error(f"{path}: not UTF-8 (byte {cause.start}). Save it as UTF-8") from cause
     except OSError as cause:
@@ -103,34 +108,45 @@ def read_json(path: Path, max_bytes: int, error: type[UserError] = UserError) ->
     return parse_json(text, str(path), error)
 
 
+class _Refused(Exception):
+    """What the grammar of JSON, or Python's reading of it, allows and we do not."""
+
+
+def _refuse_constant(token: str) -> float:
+    raise _Refused(f"holds {token}, which JSON does not allow; give finite numbers")
+
+
+def _refuse_overflow(token: str) -> float:
+    number = float(token)
+    if math.isinf(number):
+        raise _Refused(f"holds {token[:40]}, which is too large for a float64")
+    return number
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _Refused(f"key {twice[:80]!r} stands twice in one object; keep one")
+    return found
+
+
+# made once: for small files, making it would take as long as reading
+_STRICT = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_refuse_overflow, object_pairs_hook=_refuse_duplicates
+)
+
+
 def parse_json(text: str, source: str, error: type[UserError] = UserError) -> Any:
     """Parse strict JSON; see `read_json`. `source` names the text in messages."""
-
-    def refuse_constant(token: str) -> float:
-        raise error(f"{source}: holds {token}, which JSON does not allow; give finite numbers")
-
-    def refuse_overflow(token: str) -> float:
-        number = float(token)
-        if math.isinf(number):
-            raise error(f"{source}: holds {token[:40]}, which is too large for a float64")
-        return number
-
-    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise error(f"{source}: key {twice[:80]!r} stands twice in one object; keep one")
-        return found
-
-    if not text.strip():
+    if not text or text.isspace():
         raise error(f"{source}: empty, where JSON was expected")
+    if text.startswith("\ufeff"):
+        raise error(f"{source}: begins with a byte order mark. Save it as UTF-8 without one")
     try:
-        return json.loads(
-            text,
-            parse_constant=refuse_constant,
-            parse_float=refuse_overflow,
-            object_pairs_hook=refuse_duplicates,
-        )
+        return _STRICT.decode(text)
+    except _Refused as cause:
+        raise error(f"{source}: {cause}") from None
     except json.JSONDecodeError as cause:
         raise error(f"{source}: not JSON ({cause.msg}, line {cause.lineno} column {cause.colno})") from cause
     except RecursionError as cause:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -50,6 +51,11 @@ def test_any_text_is_read_or_refused_with_our_error(text: str) -> None:
         ("{", "not JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("1" * 5000, "not acceptable JSON"),
+        ("1" * 400 + ".5", "holds 1{40}, which is too large"),
+        ('{"a": [{"b": 1, "b": 1}]}', "'b' stands twice"),
+        ("\ufeff{}", "byte order mark"),
+        (" \t\n", "empty"),
+        ("{} {}", r"not JSON \(Extra data, line 1 column 4"),
     ],
 )
 def test_what_strict_json_refuses(text: str, message: str) -> None:
@@ -65,6 +71,25 @@ def test_a_large_file_is_refused_by_its_size_before_it_is_read(tmp_path: Path) -
     with pytest.raises(UserError, match=r"1,024 MiB, more than the 1 MiB allowed"):
         read_json(path, 1 << 20)
     assert time.perf_counter() - start < 0.1
+
+
+@given(st.integers(0, 330), st.integers(-20, 330), st.sampled_from(["{}", "[{}]", '{{"a": {}}}', '["1e999", {}]']))
+def test_a_number_is_refused_exactly_where_it_is_too_large(digits: int, exponent: int, around: str) -> None:
+    for sign, power in itertools.product(("", "-"), (f"e{exponent}", f"E{exponent:+}", f"e{exponent:+05}")):
+        token = f"{sign}1{'0' * digits}.0{power}"
+        if math.isinf(float(token)):
+            with pytest.raises(UserError, match="too large for a float64"):
+                parse_json(around.format(token), "text")
+        else:
+            assert parse_json(around.format(token), "text") == json.loads(around.format(token))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", tmp_path):
+        with pytest.raises(UserError, match="not a regular file"):
+            read_json(path, 100)
 
 
 def test_other_faults_of_json_files(tmp_path: Path) -> None:
