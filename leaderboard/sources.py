@@ -9,12 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nas360.errors import ResultError, UnknownNameError
-from nas360.results import ResultFile, load_result
+from nas360.files import read_json
+from nas360.registry import did_you_mean
+from nas360.results import MAX_BYTES, ResultFile, load_result
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 
 PANELS: dict[str, Path | None] = {"paper": _RESULTS / "paper", "none": None}
 """Published numbers to compare with: name → folder of result files."""
+
+RESULT = "result.json"
+"""What a run calls its result."""
 
 NOT_RESULTS = frozenset({"architecture.json", "predictions.json"})
 """JSON files that lie in the folder of a run and are no results."""
@@ -29,16 +34,18 @@ def load_panel(name: str) -> dict[str, ResultFile]:
         UnknownNameError: no such panel.
     """
     if name not in PANELS:
-        raise UnknownNameError(f"unknown panel {name!r}. Known: {', '.join(PANELS)}")
+        raise UnknownNameError(f"unknown panel {name!r}.{did_you_mean(name, PANELS)} Known: {', '.join(PANELS)}")
     folder = PANELS[name]
     return load_files([folder]) if folder is not None else {}
 
 
-def load_files(places: Iterable[Path]) -> dict[str, ResultFile]:
+def load_files(places: Iterable[Path], foreign: list[Path] | None = None) -> dict[str, ResultFile]:
     """Load result files.
 
     Args:
         places: files, and folders that are searched through all levels (see `find_files`).
+        foreign: takes the JSON files that were met in folders and passed over, because they are no result files (see
+            `_is_foreign`). A file that is named itself is never passed over.
 
     Returns:
         Path → content, in the order given, sorted within a folder. A file that is named twice stands once.
@@ -47,26 +54,66 @@ def load_files(places: Iterable[Path]) -> dict[str, ResultFile]:
         ResultError: a file or folder is absent, empty of results, or not valid; every fault of every file in one
         message.
     """
-    found: dict[tuple[int, int], Path] = {}
-    faults: list[str] = []
-    for place in places:
-        try:
-            for path in find_files(place):
-                status = path.stat()
-                found.setdefault((status.st_dev, status.st_ino), path)
-        except ResultError as error:
-            faults.append(str(error))
     results: dict[str, ResultFile] = {}
+    passed: dict[tuple[int, int], Path] = {}
+    seen: set[tuple[int, int]] = set()
+    faults: list[str] = []
     with _no_collection():
-        for path in found.values():
+        for place in places:
+            is_folder = place.is_dir()
+            others = 0
             try:
-                results[str(path)] = load_result(path)
+                found = find_files(place)
             except ResultError as error:
                 faults.append(str(error))
+                continue
+            for path in found:
+                status = path.stat()
+                key = (status.st_dev, status.st_ino)
+                if key in passed:
+                    others += 1
+                if key in seen and (is_folder or key not in passed):
+                    continue
+                seen.add(key)
+                try:
+                    results[str(path)] = load_result(path)
+                except ResultError as error:
+                    if is_folder and _is_foreign(path):
+                        passed[key] = path
+                        others += 1
+                    else:
+                        passed.pop(key, None)
+                        faults.append(str(error))
+            if is_folder and others == len(found):
+                faults.append(
+                    f"{place}: no result files below this folder, only {others} other JSON. "
+                    f"A run writes {RESULT} when it ends"
+                )
     if faults:
         more = len(faults) - MAX_FAULTS
         raise ResultError("\n".join(faults[:MAX_FAULTS] + ([f"and {more} more"] if more > 0 else [])))
+    if foreign is not None:
+        foreign += passed.values()
     return results
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file that could not be loaded never was a result file, so that a folder of results may hold it.
+
+    A result file has the key `schema_version`, or is called as a run calls its result. Of a file that is no strict
+    JSON, or is too large, the beginning is searched for that key: a damaged result is never passed over.
+    """
+    if path.name == RESULT:
+        return False
+    try:
+        content = read_json(path, MAX_BYTES, ResultError)
+    except ResultError:
+        try:
+            with path.open("rb") as stream:
+                return b'"schema_version"' not in stream.read(MAX_BYTES)
+        except OSError:
+            return False
+    return not isinstance(content, dict) or "schema_version" not in content
 
 
 @contextmanager
@@ -78,31 +125,44 @@ def _no_collection() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():
+                # all that was read goes to the oldest generation at once; else the next collection would walk it all
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
 def find_files(place: Path) -> list[Path]:
-    """The result files that a path stands for.
+    """The files that a path stands for.
 
     Args:
-        place: a file stands for itself. A folder stands for all `*.json` below it, save hidden ones and those that a
-            run leaves beside its result.
+        place: a file stands for itself. A folder stands for all regular files `*.json` below it, save hidden ones,
+            those in hidden folders, and those that a run leaves beside its result. A link to a file is followed, a
+            link to a folder is not.
 
     Raises:
-        ResultError: no such path, or a folder without any.
+        ResultError: no such path, no regular file, or a folder that is without any or cannot be read.
     """
     if place.is_file():
         return [place]
     if not place.is_dir():
-        raise ResultError(f"{place}: no such file or folder. Give result files, or folders that hold some")
+        what = "neither a regular file nor a folder" if place.exists() else "no such file or folder"
+        raise ResultError(f"{place}: {what}. Give result files, or folders that hold some")
     found: list[Path] = []
-    for name, folders, names in os.walk(place):
-        folders.sort()
+    waiting = [str(place)]
+    while waiting:
+        try:
+            # not `Path.walk`: an entry knows what it is, which saves a system call a file
+            with os.scandir(waiting.pop()) as entries:
+                visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+        except OSError as cause:
+            raise ResultError(f"{cause.filename}: cannot be read ({cause.strerror})") from cause
+        waiting += [entry.path for entry in reversed(visible) if entry.is_dir(follow_symlinks=False)]
         found += [
-            Path(name, file)
-            for file in sorted(names)
-            if file.endswith(".json") and not file.startswith(".") and file not in NOT_RESULTS
+            Path(entry.path)
+            for entry in visible
+            if entry.name.endswith(".json") and entry.name not in NOT_RESULTS and entry.is_file()
         ]
     if not found:
-        raise ResultError(f"{place}: no result files below this folder. A run writes result.json when it ends")
+        raise ResultError(f"{place}: no result files below this folder. A run writes {RESULT} when it ends")
     return found

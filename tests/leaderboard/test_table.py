@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -208,9 +210,99 @@ def test_folders_give_results_and_not_the_rest(
     assert [path.name for path in find_files(tmp_path)] == ["other.json", "result.json"]
     twice = load_files([tmp_path, run / "result.json", tmp_path / "runs"])
     assert len(twice) == 2
-    (run / "notes.json").write_text("{}")  # may be a result that somebody damaged, so it is not passed over
-    with pytest.raises(ResultError, match=r"notes\.json: schema_version is None"):
-        load_files([tmp_path])
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, make_row: MakeRow, make_file: MakeFile) -> Path:
+    """A folder with one result and much else that ends in .json."""
+    save_result(tmp_path / "run" / "result.json", make_file("m", [make_row("ecg", 0.5)]))
+    for name, text in {
+        "manifest.json": '{"files": [], "inner": {"schema_version": "1.0"}}',
+        "generated.json": "{}",
+        "list.json": "[]",
+        "number.json": "1",
+        "other_tool.json": '{"loss": NaN}',
+        "lines.json": "{}\n{}\n",
+        "large.json": "[" + "0," * (1 << 19) + "0]",
+        "empty.json": "",
+        "run/.hidden.json": "{",
+        ".cache/result.json": "{",
+        "run/.git/deep/result.json": "{",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+FOREIGN = {"manifest", "generated", "list", "number", "other_tool", "lines", "large", "empty"}
+
+
+def test_other_json_in_a_folder_is_passed_over_and_told(mixed: Path) -> None:
+    foreign: list[Path] = []
+    assert [Path(name).name for name in load_files([mixed], foreign)] == ["result.json"]
+    assert {path.stem for path in foreign} == FOREIGN
+
+
+@pytest.mark.parametrize("name", sorted(FOREIGN))
+def test_a_file_that_is_named_is_never_passed_over(name: str, mixed: Path) -> None:
+    path = mixed / f"{name}.json"
+    for places in ([path], [mixed, path], [path, mixed]):
+        with pytest.raises(ResultError, match=f"{name}\\.json") as caught:
+            load_files(places)
+        assert str(caught.value).count(path.name) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"schema_version": "9.0"}'),
+        ("a.json", '{"schema_version": "1.0"}'),
+        ("a.json", '{"schema_version": null}'),
+        ("a.json", '{"schema_version": "1.0", "run_id'),
+        ("a.json", '{"schema_version": "1.0", "score": NaN}'),
+        ("a.json", '{"schema_version": "1.0", "notes": "' + "x" * (1 << 20) + '"}'),
+        ("result.json", "{}"),
+        ("result.json", ""),
+    ],
+)
+def test_a_faulty_result_in_a_folder_is_an_error(name: str, text: str, mixed: Path) -> None:
+    (mixed / "faulty").mkdir()
+    (mixed / "faulty" / name).write_text(text)
+    with pytest.raises(ResultError, match=f"faulty/{name}"):
+        load_files([mixed])
+
+
+def test_a_folder_of_other_json_alone_has_no_results(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[]")
+    for places in ([tmp_path], [tmp_path, tmp_path]):
+        with pytest.raises(ResultError, match="no result files below this folder, only 1 other JSON"):
+            load_files(places)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+def test_pipes_and_dead_links_are_no_files(mixed: Path) -> None:
+    os.mkfifo(mixed / "pipe.json")
+    (mixed / "dead.json").symlink_to(mixed / "nothing")
+    (mixed / "loop").symlink_to(mixed)
+    assert not {"pipe", "dead"} & {path.stem for path in find_files(mixed)}
+    assert len(load_files([mixed])) == 1
+    with pytest.raises(ResultError, match=r"pipe\.json: neither a regular file nor a folder"):
+        load_files([mixed / "pipe.json"])
+    with pytest.raises(ResultError, match=r"dead\.json: no such file or folder"):
+        load_files([mixed / "dead.json"])
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_collection_goes_on_as_before(on: bool, mixed: Path) -> None:
+    was_on = gc.isenabled()
+    frozen = gc.get_freeze_count()
+    try:
+        (gc.enable if on else gc.disable)()
+        load_files([mixed])
+        assert gc.isenabled() is on
+        assert gc.get_freeze_count() == frozen
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 def test_bad_files_are_all_told(tmp_path: Path) -> None:
