@@ -69,6 +69,24 @@ class Plan:
         return self.steps / self.steps_per_epoch
 
 
+def check_budget(budget: str, max_steps: int | None) -> Budget:
+    """The budget of a name.
+
+    Args:
+        budget: `full`, `small` or `smoke`.
+        max_steps: shorten further; not for `full`, which would not be full then.
+
+    Raises:
+        RunError: the budget is unknown or cannot be shortened.
+    """
+    if budget not in get_args(Budget):
+        raise RunError(f"budget {budget!r} is none of {', '.join(get_args(Budget))}")
+    if max_steps is not None and (budget == "full" or max_steps < 1):
+        raise RunError(f"at most {max_steps} steps with budget {budget}: a limit of 1 or more goes with small or smoke")
+    name: Budget = budget  # type: ignore[assignment]  # checked above
+    return name
+
+
 def make_plan(
     budget: str,
     recipe: Recipe,
@@ -100,12 +118,9 @@ def make_plan(
     Raises:
         RunError: the budget is unknown or cannot be shortened, or there are too few rows to train on.
     """
-    if budget not in get_args(Budget):
-        raise RunError(f"budget {budget!r} is none of {', '.join(get_args(Budget))}")
+    name = check_budget(budget, max_steps)
     if n_train < 2:
         raise RunError(f"{n_train} training rows are too few to train on; prepare more of the data")
-    if max_steps is not None and (budget == "full" or max_steps < 1):
-        raise RunError(f"at most {max_steps} steps with budget {budget}: a limit of 1 or more goes with small or smoke")
     changes: list[str] = []
     if budget == "full":
         chosen, cost = architectures[0], measure(architectures[0])
@@ -136,7 +151,6 @@ def make_plan(
         changes.append(f"{steps} steps, {steps / per_epoch:.2f} epochs instead of {recipe.epochs}")
         if chosen != architectures[0]:
             changes.append(f"a narrower network, {chosen} instead of {architectures[0]}")
-    name: Budget = budget  # type: ignore[assignment]  # checked above
     return Plan(name, chosen, cost, recipe, steps, per_epoch, report, tuple(changes), max_steps)
 
 

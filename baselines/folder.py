@@ -12,8 +12,9 @@ from filelock import FileLock, Timeout
 
 from nas360.baselines.checkpoint import Checkpoints
 from nas360.baselines.runlog import RunLog
-from nas360.errors import RunError
-from nas360.results import ResultFile, load_result
+from nas360.errors import ResultError, RunError
+from nas360.files import sha256_file
+from nas360.results import ResultFile, SeedRow, load_result
 
 
 def default_folder(method: str, task: str, seed: int) -> Path:
@@ -87,12 +88,16 @@ class RunFolder:
             lock.release()
 
     def clear(self) -> None:
-        """Remove the run's files, the result first; anything else in the folder stays."""
+        """Remove the run's files; anything else in the folder stays.
+
+        The result goes first, so that nobody takes the rest for a finished run; the log goes last, since it says of
+        which run the others are, also when a kill leaves some of them.
+        """
         self.result.unlink(missing_ok=True)
-        self.log.path.unlink(missing_ok=True)
+        self.checkpoints.delete()
         self.predictions.unlink(missing_ok=True)
         self.architecture.unlink(missing_ok=True)
-        self.checkpoints.delete()
+        self.log.path.unlink(missing_ok=True)
 
     def begin(self, header: Mapping[str, Any], *, resume: bool, overwrite: bool) -> ResultFile | None:
         """Make the folder this run's.
@@ -106,13 +111,16 @@ class RunFolder:
             The result if this run is finished already, else None; the log is then begun or that of this very run.
 
         Raises:
-            RunError: the folder holds another run, one that was not finished, or a file that belongs to no run.
+            RunError: the folder holds another run, one that was not finished, or a file that belongs to no run; or
+                the predictions are not those of the result.
+            ResultError: the result is damaged.
         """
         if overwrite:
             self.clear()
         present = self.log.header()
         if present is None:
-            strays = [path.name for path in (self.result, self.predictions, self.checkpoints.path) if path.exists()]
+            own = (self.result, *self.checkpoints.paths, self.predictions, self.architecture)
+            strays = [path.name for path in own if path.exists()]
             if strays:
                 raise RunError(
                     f"{self.path} holds {', '.join(strays)} but no log.jsonl, so that nobody can say of which run. "
@@ -124,12 +132,36 @@ class RunFolder:
             listed = "".join(f"\n  - {fault}" for fault in faults)
             raise RunError(f"{self.path} holds another run:{listed}\nUse another --out, or --overwrite to replace it")
         if self.result.exists():
-            return load_result(self.result)
+            return self._finished()
         if not resume:
             raise RunError(
                 f"{self.path} holds this run, unfinished. Go on with --resume, or begin anew with --overwrite"
             )
         return None
+
+    def _finished(self) -> ResultFile:
+        try:
+            result = load_result(self.result)
+        except ResultError as cause:
+            raise ResultError(f"{cause}\n{self._repair(self.result)}") from cause
+        for row in result.results:
+            stored = row.predictions if isinstance(row, SeedRow) else None
+            if stored is None:
+                continue
+            if not self.predictions.is_file():
+                fault = "is missing"
+            elif sha256_file(self.predictions) != stored.sha256:
+                fault = "is not the file that the result was computed from"
+            else:
+                continue
+            raise RunError(f"{self.predictions} {fault}. {self._repair(self.predictions)}")
+        return result
+
+    def _repair(self, path: Path) -> str:
+        return (
+            f"Put {path.name} back; or delete result.json and go on with --resume, which predicts again from the last "
+            f"checkpoint; or train anew with --overwrite"
+        )
 
 
 def differences(there: Any, asked: Any, path: str = "") -> Iterator[str]:

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import to_device
 from nas360.baselines.watch import Silent, Watcher
-from nas360.errors import RunError
 from nas360.loaders.base import Preprocessing
 from nas360.loaders.data import Batches, SplitRows
 from nas360.task import Dense, MultiLabel, Point, TaskSpec
@@ -43,7 +43,7 @@ def predict(
         unit.
 
     Raises:
-        RunError: an output is not finite.
+        TrainingError: an output is not finite.
     """
     watcher = watcher or Silent()
     batches = Batches(rows, preprocessing, batch_size)
@@ -57,8 +57,9 @@ def predict(
             found.append(_as_predictions(output, spec))
             watcher.step(number + 1, len(batches), "predict")
     if not bool(finite):
-        raise RunError(
-            "the trained network gives outputs that are not finite. Lower the recipe's learning rate, or set clip_norm"
+        raise TrainingError(
+            "predict",
+            "the trained network gives outputs that are not finite. Lower the recipe's learning rate, or set clip_norm",
         )
     return torch.cat(found).cpu().numpy()
 

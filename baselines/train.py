@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nas360.baselines.checkpoint import Checkpoints
 from nas360.baselines.device import autocast_dtype, owned_randomness, random_state, restore_random_state
+from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import Feed, Tensors, to_device
 from nas360.baselines.losses import make_loss
 from nas360.baselines.recipe import Recipe
@@ -99,6 +101,11 @@ class Training:
         self._bad = torch.full((), -1, dtype=torch.int64, device=self.device)
 
     @property
+    def done(self) -> int:
+        """Steps done, over all resumptions."""
+        return self._step
+
+    @property
     def seconds(self) -> float:
         """Spent in training, over all resumptions."""
         return self._seconds
@@ -110,7 +117,8 @@ class Training:
             The model that makes the predictions: the one given, or the average of its weights.
 
         Raises:
-            RunError: the loss is not finite.
+            TrainingError: the loss is not finite.
+            RunError: the checkpoint does not fit.
         """
         with owned_randomness(derive(self.seed, "train"), self.device):
             self._resume()
@@ -200,10 +208,11 @@ class Training:
     def _check_finite(self, lr: float) -> None:
         bad = int(self._bad)
         if bad >= 0:
-            raise RunError(
+            raise TrainingError(
+                "train",
                 f"the loss stopped being a finite number at step {bad + 1} of {self.steps} (epoch "
                 f"{bad / self._feed.steps_per_epoch:.2f}, learning rate {lr:g}). Lower the recipe's learning rate, or "
-                f"set clip_norm; if it is so at step 1, look for NaN in the data"
+                f"set clip_norm; if it is so at step 1, look for NaN in the data",
             )
 
     def _save(self, keeping: Keeping) -> None:
@@ -226,9 +235,21 @@ class Training:
         state, warnings = self.keeping.checkpoints.load(self.device)
         for warning in warnings:
             self._watcher.note(warning)
-        self.keeping.log.cut(0 if state is None else int(state["step"]))
         if state is None:
+            self.keeping.log.cut(0)
             return
+        try:
+            self._restore(state)
+        except (KeyError, RuntimeError, TypeError, ValueError) as cause:
+            # the identity fits, so that only another version of nas360 or of a library can have built the network
+            raise RunError(
+                f"the checkpoint in {self.keeping.checkpoints.folder} does not fit this network ({cause}). Go on with "
+                f"the versions that wrote it, or begin anew with --overwrite"
+            ) from cause
+        self.keeping.log.cut(self._step)
+        self._watcher.note(f"taken up at step {self._step} of {self.steps}")
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         if self._average is not None:
@@ -236,4 +257,3 @@ class Training:
         restore_random_state(state["random"], self.device)
         self._step, self._seconds, self._count = int(state["step"]), float(state["seconds"]), int(state["count"])
         self._sum = state["sum"].to(self.device)
-        self._watcher.note(f"taken up at step {self._step} of {self.steps}")

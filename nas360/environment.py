@@ -53,7 +53,7 @@ class Environment(Record):
         devices: accelerators; empty for a run on the processor.
         cuda: version of CUDA that torch was built for, when a run could use it.
         torch: version, or None where it is not installed. Likewise the three below.
-        deterministic: whether torch was told to use deterministic algorithms only.
+        deterministic: whether the same command repeats the result bit by bit on such a machine.
         precision: of the forward pass: `"float32"`, `"bfloat16"`, …
     """
 
@@ -90,12 +90,13 @@ def collect_environment(
 ) -> Environment:
     """The environment of this process.
 
-    Loads neither torch nor datasets: versions come from the installed packages' metadata, accelerators from torch where
-    the caller has it loaded already.
+    Loads neither torch nor datasets: versions come from the installed packages' metadata; where the caller has torch
+    loaded already, it tells of the accelerators, and its own version with the build (`2.15.0+cu132`).
 
     Args:
         device: what the run uses; `"cpu"` leaves accelerators out. None lists whatever is there.
-        deterministic: whether results repeat bit by bit; None asks torch.
+        deterministic: whether results repeat bit by bit; None asks torch whether it was told to use deterministic
+            algorithms only.
         precision: of the forward pass.
     """
     torch: Any = sys.modules.get("torch")
@@ -109,7 +110,7 @@ def collect_environment(
         ram_gb=_ram_gb(),
         devices=_devices(torch) if on_cuda else (),
         cuda=str(torch.version.cuda) if on_cuda and torch.version.cuda else None,
-        torch=_version("torch"),
+        torch=_version("torch") if torch is None else str(torch.__version__),
         datasets=_version("datasets"),
         huggingface_hub=_version("huggingface_hub"),
         numpy=_version("numpy"),

@@ -11,7 +11,6 @@ an older `schema_version` loads for ever.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from nas360.environment import Device, Environment, Package, collect_environment, collect_package
 from nas360.errors import ResultError
 from nas360.files import MIB, read_json, write_json
+from nas360.registry import nearest
 from nas360.schema import (
     FIELDS,
     PATTERNS,
@@ -40,6 +40,7 @@ from nas360.schema import (
     PublishedRow,
     ResultFile,
     Rules,
+    ScoreStderr,
     SeedRow,
     Status,
     Submission,
@@ -65,6 +66,7 @@ __all__ = [
     "PublishedRow",
     "ResultFile",
     "Rules",
+    "ScoreStderr",
     "SeedRow",
     "Status",
     "Submission",
@@ -257,5 +259,5 @@ def _fault_text(fault: Any) -> str:
 def _unknown_key(key: str) -> str:
     if key in FIELDS:
         return "does not belong here; a row either has `published` or is one run with a seed"
-    near = difflib.get_close_matches(key, FIELDS, n=1, cutoff=0.7)
-    return f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it (free text goes into `notes`)"
+    near = nearest(key, FIELDS)
+    return f"unknown key; did you mean {near!r}?" if near else "unknown key; remove it (free text goes into `notes`)"

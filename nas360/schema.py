@@ -246,6 +246,13 @@ class Failure(Record):
     message: Prose
 
 
+class ScoreStderr(Record):
+    """Standard error of a score, and how it was estimated, for instance `"bootstrap over 853 records, 1000 draws"`."""
+
+    value: Amount
+    method: Name
+
+
 class _Row(Record):
     task: Slug
     config: Name = "default"
@@ -272,6 +279,7 @@ class SeedRow(_Row):
         budget: only `"full"` is the method's recipe.
         seed: of the run. `replicate` tells runs of equal seed apart, `fold` those of a cross-validation.
         score: the metric on the split, in the metric's own direction; None exactly when the run failed.
+        score_stderr: uncertainty of the score from the finite split, where it was estimated; see `ScoreStderr`.
         extra_metrics: further numbers by name.
         validation_score: what the model was selected by.
         n_evaluated: units that were scored. `n_missing`: units of the split that had no prediction.
@@ -285,6 +293,7 @@ class SeedRow(_Row):
     status: Status = "ok"
     failure: Failure | None = None
     score: float | None
+    score_stderr: ScoreStderr | None = None
     extra_metrics: dict[Name, Json] = Field(default_factory=dict)
     validation_score: float | None = None
     n_evaluated: Count
@@ -309,6 +318,8 @@ class SeedRow(_Row):
             )
         if self.score is not None:
             self._check_bounds("score", self.score)
+        elif self.score_stderr is not None:
+            raise ValueError("score_stderr stands beside a score alone; this row has none")
         if self.validation_score is not None:
             self._check_bounds("validation_score", self.validation_score)
         return self
@@ -443,7 +454,7 @@ class ResultFile(Record):
 
 
 MODELS: tuple[type[BaseModel], ...] = (
-    *(ResultFile, Submission, Method, Package, SeedRow, PublishedRow, Published, Dataset, Metric),
+    *(ResultFile, Submission, Method, Package, SeedRow, ScoreStderr, PublishedRow, Published, Dataset, Metric),
     *(Predictions, Architecture, Cost, Failure, Environment, Device, Rules),
 )
 FIELDS = sorted({field.alias or name for model in MODELS for name, field in model.model_fields.items()})

@@ -17,7 +17,8 @@ A = TypeVar("A")
 class Space(Protocol[A]):
     """A family of networks.
 
-    `A` is the space's architecture: a frozen dataclass, the only thing that passes from search to final training.
+    `A` is the space's architecture: a frozen dataclass, the only thing that passes from search to final training. Its
+    `str` is a short name for people.
 
     Attributes:
         id: short name, stored beside every architecture.

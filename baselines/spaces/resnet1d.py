@@ -37,6 +37,10 @@ class ResNet1dArchitecture:
         if self.residual not in get_args(Residual):
             raise RunError(f"residual {self.residual!r} is none of {', '.join(get_args(Residual))}")
 
+    def __str__(self) -> str:
+        residual = " as in the reference" if self.residual == "reference" else ""
+        return f"ResNet1D-{'-'.join(map(str, self.widths))}{residual}"
+
 
 class Block(nn.Module):
     """Convolutions of kernels 8, 5, 3, each with bias and batch norm, ReLU between; shortcut; ReLU.

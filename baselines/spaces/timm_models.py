@@ -32,6 +32,9 @@ class TimmArchitecture:
                 f"timm has no model {self.name!r}.{hint} `python -c 'import timm; print(timm.list_models())'` lists all"
             )
 
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True)
 class TimmModels:

@@ -36,6 +36,10 @@ class WideResNetArchitecture:
         if not 0 <= self.dropout < 1:
             raise RunError(f"dropout {self.dropout} is not a probability in [0, 1)")
 
+    def __str__(self) -> str:
+        dropout = f" with dropout {self.dropout:g}" if self.dropout else ""
+        return f"WRN-{self.depth}-{self.width}{dropout}"
+
 
 class Block(nn.Module):
     """Pre-activation residual block: BN-ReLU-3-BN-ReLU-(dropout)-3, and a shortcut.

@@ -48,6 +48,10 @@ EPILOG = """Examples:
 """
 
 
+class _Interruption(BaseException):
+    """A KeyboardInterrupt that typer does not see: it would leave, or go on after an inner command, without a word."""
+
+
 class LazyGroup(TyperGroup):
     """A group whose members are names and summaries until one is called; then that one is imported."""
 
@@ -55,6 +59,13 @@ class LazyGroup(TyperGroup):
         super().__init__(**attributes)
         for name, (_, summary) in COMMANDS.items():
             self.add_command(_command(name, _not_loaded, help=summary), name)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Perform the command; an interruption reaches `main`."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as cause:
+            raise _Interruption(*cause.args) from cause
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Replace the stand-in by the real command when it is called."""
@@ -121,8 +132,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         errors.print(f"[bold red]error[/]: {_escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
+    except (KeyboardInterrupt, _Interruption) as stop:
+        errors.print(_escape(str(stop) or "interrupted"), highlight=False, soft_wrap=True)
         sys.exit(130)
     except BrokenPipeError:
         # the reader of a pipe left, as `nas360 tasks | head` does; nothing more can be said on it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ from rich.markup import escape
 
 from nas360.cli.output import console, print_json
 from nas360.errors import UnknownNameError, UserError
+from nas360.registry import did_you_mean
 
 
 def info(
@@ -36,8 +36,7 @@ def info(
     from nas360.baselines.method import METHODS, TIMM
 
     if name not in METHODS and not name.startswith(TIMM):
-        near = difflib.get_close_matches(name.lower(), [*TASKS, *METHODS], n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, [*TASKS, *METHODS])
         raise UnknownNameError(
             f"{name!r} is neither a task nor a method.{hint} Tasks: {', '.join(TASKS)}. Methods: {', '.join(METHODS)}, "
             f"timm:NAME"
@@ -50,12 +49,29 @@ def info(
         return
     console.print(f"[bold]{escape(shown['method'])}[/] on [bold]{escape(shown['task'])}[/]: {escape(shown['title'])}")
     for key in ("parameters", "macs"):
-        console.print(f"  {key:<13}{shown[key]:,}", highlight=False)
-    for key in ("input_shape", "output_shape", "architecture", "reference"):
-        console.print(f"  {key:<13}{escape(str(shown[key]))}", highlight=False, soft_wrap=True)
-    console.print("  recipe", highlight=False)
-    for key, value in shown["recipe"].items():
-        console.print(f"    {key:<17}{escape(str(value))}", highlight=False, soft_wrap=True)
+        _line(key, f"{shown[key]:,}")
+    for key in ("input_shape", "output_shape"):
+        _line(key, " x ".join(map(str, shown[key])))
+    for key in ("reference", "space", "architecture", "recipe"):
+        _line(key, shown[key])
+
+
+_WORDS = {None: "none", True: "yes", False: "no"}
+
+
+def _line(key: str, value: Any, depth: int = 1) -> None:
+    """A value after its name; an object's name stands before its members, which have a line each."""
+    label = "  " * depth + f"{key:<{21 - 2 * depth}}"
+    if isinstance(value, dict):
+        console.print(escape(f"{label}{value.get('name', '')}".rstrip()), highlight=False, soft_wrap=True)
+        for name, member in value.items():
+            if name != "name" or depth == 1:
+                _line(name, member, depth + 1)
+        return
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    shown = _WORDS[value] if value is None or isinstance(value, bool) else str(value)
+    console.print(escape(label + shown), highlight=False, soft_wrap=True)
 
 
 def describe(name: str, task: str) -> dict[str, Any]:
@@ -73,7 +89,7 @@ def describe(name: str, task: str) -> dict[str, Any]:
         UserError: there is no such method or task, or the method cannot run on the task.
     """
     from nas360.baselines.method import get_method
-    from nas360.baselines.run import measure
+    from nas360.baselines.request import measure
     from nas360.loaders import TASKS
 
     method, spec = get_method(name), TASKS[task].spec

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(
     method: Annotated[str, typer.Argument(help="Name of the method; `nas360 methods` lists them. Or timm:NAME.")],
     task: Annotated[str, typer.Option("--task", help="Id of the task; `nas360 tasks` lists them.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of every random draw, from 0.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", help="The run's folder.  \\[default: runs/METHOD/TASK/seedSEED]")
     ] = None,
@@ -60,29 +60,36 @@ def run(
     """
     from nas360.baselines.folder import default_folder
     from nas360.baselines.method import get_method
+    from nas360.baselines.request import check_request
     from nas360.baselines.run import run as perform
+    from nas360.loaders import TASKS
     from nas360.loaders.data import load_task
     from nas360.results import SeedRow
 
     chosen = get_method(method)
+    # before the data is opened, which may mean a download
+    check_request(chosen, TASKS[task].spec, seed, budget, device, max_steps)
     folder = out if out is not None else default_folder(chosen.id, task, seed)
     opened = load_task(task, data)
     if opened.provenance != "official":
         warn(f"the data of {task} is {opened.provenance}: the score will not compare with published ones")
-    with watching() as watcher:
-        result = perform(
-            chosen,
-            opened,
-            seed,
-            folder,
-            budget,
-            device,
-            resume=resume,
-            overwrite=overwrite,
-            validate=validate,
-            max_steps=max_steps,
-            watcher=watcher,
-        )
+    try:
+        with watching() as watcher:
+            result = perform(
+                chosen,
+                opened,
+                seed,
+                folder,
+                budget,
+                device,
+                resume=resume,
+                overwrite=overwrite,
+                validate=validate,
+                max_steps=max_steps,
+                watcher=watcher,
+            )
+    except KeyboardInterrupt as cause:
+        raise KeyboardInterrupt("stopped; go on with --resume") from cause
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=True))
         return

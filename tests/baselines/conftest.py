@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, RawData, Rows, Task
+from nas360.loaders.content import combine
 from nas360.loaders.data import TaskData
 from nas360.loaders.manifest import DataFile, Manifest, SplitManifest
 from nas360.seeding import derive
@@ -115,9 +116,14 @@ class ToyData(TaskData):
 
 def _manifest(spec: TaskSpec, sizes: Mapping[SplitName, int], seed: int) -> Manifest:
     content = f"{seed:064x}"
-    files = (DataFile(path="data/x.parquet", rows=1, bytes=1, sha256=content),)
     splits = {
-        split: SplitManifest(rows=n, units=n, num_bytes=1, files=files, content_sha256=content)
+        split: SplitManifest(
+            rows=n,
+            units=n,
+            num_bytes=1,
+            files=(DataFile(path=f"data/{split}.parquet", rows=n, bytes=1, sha256=content),),
+            content_sha256=content,
+        )
         for split, n in sizes.items()
     }
     return Manifest(
@@ -126,7 +132,7 @@ def _manifest(spec: TaskSpec, sizes: Mapping[SplitName, int], seed: int) -> Mani
         nas360_version="0",
         provenance="synthetic",
         splits=splits,
-        content_sha256=content,
+        content_sha256=combine({split: part.content_sha256 for split, part in splits.items()}),
         sources={},
         skipped={},
         notes={},

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from nas360.baselines.failure import TrainingError
 from nas360.baselines.folder import RunFolder
+from nas360.baselines.method import METHODS
+from nas360.baselines.recipe import Optimiser, Recipe
+from nas360.baselines.record import Outcome, command, make_result
+from nas360.baselines.request import Request
 from nas360.baselines.run import run
 from nas360.baselines.runlog import RunLog
 from nas360.baselines.watch import Silent
 from nas360.errors import ResultError, RunError, UnknownNameError
 from nas360.files import sha256_file
-from nas360.loaders.data import SplitRows, TaskData
+from nas360.loaders.data import SplitRows, TaskData, datasets_root
 from nas360.predictions import read_predictions
-from nas360.results import SeedRow, check_against_spec, load_result
+from nas360.results import Failure, SeedRow, check_against_spec, load_result
 from nas360.task import SplitName
 
 Toy = Callable[..., TaskData]
@@ -175,7 +183,7 @@ def test_a_finished_run_is_not_repeated(toy: Toy, tmp_path: Path) -> None:
         ({"method": "resnet1d"}, "method is 'wrn' there, 'resnet1d' was asked for"),
         ({"budget": "full"}, r"budget is 'smoke' there, 'full' was asked for(.|\n)*recipe.optimiser.name is 'adamw'"),
         ({"validate": True}, r"scored_on is 'test' there, 'validation' was asked for"),
-        ({"data": 1}, "data is '0+' there, '0+1' was asked for"),
+        ({"data": 1}, "data is '[0-9a-f]{64}' there, '[0-9a-f]{64}' was asked for"),
     ],
 )
 def test_a_folder_of_another_run_is_refused_with_the_differences(
@@ -237,6 +245,173 @@ def test_a_damaged_result_is_not_taken_for_one(toy: Toy, tmp_path: Path) -> None
         run("wrn", toy(1, "point"), out=tmp_path, budget="smoke", device="cpu")
 
 
+def test_the_largest_seed_can_be_stored(toy: Toy, tmp_path: Path) -> None:
+    run("wrn", toy(1, "point"), 2**63 - 1, tmp_path, "smoke", "cpu", max_steps=1)
+    assert row_of(tmp_path).seed == 2**63 - 1
+
+
+def again(data: TaskData, out: Path, **settings: Any) -> Any:
+    return run("resnet1d", data, out=out, budget="smoke", device="cpu", **settings)
+
+
+def test_predictions_that_are_not_those_of_the_result_are_told(toy: Toy, tmp_path: Path) -> None:
+    data, path = toy(1, "point"), tmp_path / "predictions.npz"
+    again(data, tmp_path)
+    content = path.read_bytes()
+    for fault, message in ((None, "is missing"), (content + b"x", "is not the file that the result was computed from")):
+        path.unlink(missing_ok=True)
+        if fault is not None:
+            path.write_bytes(fault)
+        for resume in (False, True):
+            with pytest.raises(RunError, match=f"{message}. Put predictions.npz back; or delete result.json and"):
+                again(data, tmp_path, resume=resume)
+    # the way that the message shows
+    (tmp_path / "result.json").unlink()
+    again(data, tmp_path, resume=True)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("end", [0, 100, -3])
+def test_a_result_that_was_cut_short_is_told_with_a_way_out(end: int, toy: Toy, tmp_path: Path) -> None:
+    data, path = toy(1, "point"), tmp_path / "result.json"
+    again(data, tmp_path, max_steps=1)
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(ResultError, match=r"(not JSON|empty)(.|\n)*or train anew with --overwrite"):
+        again(data, tmp_path, max_steps=1, resume=True)
+    again(data, tmp_path, max_steps=1, overwrite=True)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing between it and the test may answer it."""
+
+
+@pytest.mark.parametrize("survivors", range(7))
+def test_killed_inside_overwrite_another_seed_never_takes_up_what_is_left(
+    survivors: int, toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy(1, "real")
+    again(data, tmp_path / "old", checkpoint_seconds=(0.0, 0.0))
+    again(data, tmp_path / "expected", seed=1)
+    unlink, left = Path.unlink, [6 - survivors]
+
+    def unlink_some(path: Path, missing_ok: bool = False) -> None:
+        if path.parent == tmp_path / "old" and path.suffix in (".pt", ".json", ".npz", ".jsonl"):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink_some)
+        if survivors:
+            with pytest.raises(Killed):
+                again(data, tmp_path / "old", seed=1, overwrite=True)
+    if survivors:
+        with pytest.raises(RunError, match=r"holds another run:\n  - seed is 0 there, 1 was asked for"):
+            again(data, tmp_path / "old", seed=1, resume=True)
+    again(data, tmp_path / "old", seed=1, overwrite=True)
+    assert (tmp_path / "old/predictions.npz").read_bytes() == (tmp_path / "expected/predictions.npz").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["result.json", "checkpoint.pt", "checkpoint.previous.pt", "architecture.json"])
+def test_a_file_of_a_run_without_its_log_is_not_taken_up(name: str, toy: Toy, tmp_path: Path) -> None:
+    data = toy(1, "point")
+    again(data, tmp_path, checkpoint_seconds=(0.0, 0.0))
+    for path in tmp_path.iterdir():
+        if path.name != name:
+            path.unlink()
+    with pytest.raises(RunError, match=f"holds {name} but no log.jsonl"):
+        again(data, tmp_path, seed=1)
+
+
+def test_a_checkpoint_of_another_run_is_passed_over(toy: Toy, tmp_path: Path) -> None:
+    data, watcher = toy(1, "real"), Notes()
+    again(data, tmp_path / "other", checkpoint_seconds=(0.0, 0.0))
+    again(data, tmp_path / "expected", seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        again(data, tmp_path / "broken", seed=1, watcher=Stopping())
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        (tmp_path / "broken" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    again(data, tmp_path / "broken", seed=1, resume=True, watcher=watcher)
+    assert [note.split(" ", 1)[1] for note in watcher.notes] == ["is of another run and is passed over"] * 2
+    assert (tmp_path / "broken/predictions.npz").read_bytes() == (tmp_path / "expected/predictions.npz").read_bytes()
+
+
+@pytest.mark.parametrize("content", [{"weight": torch.ones(2)}, [1, 2], {"run": "", "state": {}}])
+def test_any_other_file_of_torch_is_passed_over(content: Any, toy: Toy, tmp_path: Path) -> None:
+    data, watcher = toy(1, "real"), Notes()
+    with pytest.raises(KeyboardInterrupt):
+        again(data, tmp_path, watcher=Stopping())
+    torch.save(content, tmp_path / "checkpoint.pt")
+    again(data, tmp_path, resume=True, watcher=watcher)
+    assert re.search(r"checkpoint\.pt is (no checkpoint|of another run).* and is passed over", watcher.notes[0])
+
+
+def test_a_training_that_diverges_is_a_result_too(toy: Toy, tmp_path: Path) -> None:
+    data = toy(1, "real")
+    wild = replace(
+        METHODS["resnet1d"],
+        recipe=lambda spec: Recipe(Optimiser("sgd", lr=1e30), epochs=5, batch_size=16),
+    )
+    with pytest.raises(TrainingError, match="the loss stopped being a finite number"):
+        run(wild, data, out=tmp_path, device="cpu")
+    row = row_of(tmp_path)
+    assert (row.status, row.score, row.predictions, row.n_evaluated) == ("failed", None, None, 0)
+    assert check_against_spec(row, data.spec) == []
+    assert row.failure is not None
+    assert row.failure.stage == "train"
+    assert "the loss stopped being a finite number at step" in row.failure.message
+    for resume in (False, True):
+        with pytest.raises(RunError, match=r"this run, which failed \(stage train\).*--overwrite repeats it"):
+            run(wild, data, out=tmp_path, device="cpu", resume=resume)
+    with pytest.raises(TrainingError, match="the loss stopped being a finite number"):
+        run(wild, data, out=tmp_path, device="cpu", overwrite=True)
+
+
+def test_the_record_of_a_run_on_the_processor(toy: Toy, tmp_path: Path) -> None:
+    result = again(toy(1, "point"), tmp_path, seed=3, validate=True, max_steps=2)
+    row = row_of(tmp_path)
+    assert (row.cost.gpu_hours, row.cost.steps) == (0.0, 2)
+    assert result.environment.torch == torch.__version__
+    assert result.environment.deterministic
+    assert result.method.command == (
+        "nas360 run resnet1d --task toy_point_1d --data toy --seed 3 --budget smoke --device cpu --max-steps 2 "
+        "--validate"
+    )
+    assert row.architecture is not None
+    assert row.architecture.id == "ResNet1D-64-128-128" or f"a narrower network, {row.architecture.id} " in row.notes
+    assert "Architecture(" not in row.notes
+
+
+@pytest.mark.parametrize(
+    ("source", "revision", "option"),
+    [
+        ("data/my ecg", None, "--data 'data/my ecg' "),
+        ("/home/somebody/ecg", None, "--data ecg "),
+        ("nas360/ecg", "a" * 40, f"--data nas360/ecg@{'a' * 40} "),
+        (None, None, ""),
+    ],
+)
+def test_the_command_names_the_data_and_no_user(
+    source: str | None, revision: str | None, option: str, toy: Toy
+) -> None:
+    data = toy(1, "point")
+    data.source, data.revision = source or str(datasets_root() / data.spec.id), revision
+    request = Request(METHODS["wrn"], data, 0, torch.device("cpu"), False)
+    shown = command(request, request.plan("smoke", None))
+    assert shown == f"nas360 run wrn --task toy_point_1d {option}--seed 0 --budget smoke --device cpu"
+
+
+def test_hours_of_a_gpu_are_those_of_the_training(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas360.baselines.record.peak_memory_mb", lambda device: None)
+    request = Request(METHODS["wrn"], toy(1, "point"), 0, torch.device("cuda", 0), False)
+    failure = Failure(stage="train", message="so that no predictions are needed")
+    outcome = Outcome(steps=7, train_seconds=1800.0, failure=failure)
+    row = make_result(request, request.plan("smoke", None), outcome).results[0]
+    assert isinstance(row, SeedRow)
+    assert row.cost.gpu_hours == 0.5
+
+
 def test_what_cannot_be_run(toy: Toy, tmp_path: Path) -> None:
     data = toy(2, "real")
     with pytest.raises(RunError, match="resnet1d cannot run on toy_real_2d: it takes signals"):
@@ -245,8 +420,9 @@ def test_what_cannot_be_run(toy: Toy, tmp_path: Path) -> None:
         run("timm:resnet18", data, out=tmp_path)
     with pytest.raises(UnknownNameError, match="unknown method 'wren'"):
         run("wren", data, out=tmp_path)
-    with pytest.raises(RunError, match="seed -1 is negative"):
-        run("wrn", data, -1, tmp_path)
+    for seed in (-1, 2**63):
+        with pytest.raises(RunError, match=f"seed {seed} is not in the range 0 to"):
+            run("wrn", data, seed, tmp_path)
     with pytest.raises(RunError, match="budget 'huge' is none of"):
         run("wrn", data, out=tmp_path, budget="huge")
     (tmp_path / "file").write_text("")

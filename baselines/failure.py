@@ -1,0 +1,18 @@
+"""The failure that is a finding: a method that gives no predictions, by its own doing."""
+
+from __future__ import annotations
+
+from nas360.errors import RunError
+
+
+class TrainingError(RunError):
+    """A training or its network went out of all bounds; the same seed would do so again.
+
+    Args:
+        stage: `"train"` or `"predict"`.
+        message: what happened, and what to do.
+    """
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
