@@ -35,7 +35,6 @@ from nas360.schema import (
     Method,
     Metric,
     Predictions,
-    Provenance,
     Published,
     PublishedRow,
     ResultFile,
@@ -47,7 +46,7 @@ from nas360.schema import (
     show_range,
     unit_hint,
 )
-from nas360.task import TaskSpec
+from nas360.task import Provenance, TaskSpec
 
 __all__ = [
     "Architecture",

@@ -50,6 +50,21 @@ def test_people_get_thousands_and_the_recipe(capsys: pytest.CaptureFixture[str])
     assert "milestones" in shown
 
 
+@pytest.mark.parametrize(
+    ("method", "task"), [("wrn", "darcy_flow"), ("resnet1d", "ecg"), ("timm:resnet18", "cifar100")]
+)
+def test_people_get_lines_that_fit_and_no_python(method: str, task: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, told = call(capsys, "info", method, "--task", task)
+    assert code == 0, told
+    for sign in ("{", "}", "'name'", "True", "None", "\\["):
+        assert sign not in shown
+    assert "      lr             0." in shown
+    assert "nesterov       yes" in shown
+    values = [line for line in shown.splitlines() if line.startswith("  ") and "reference" not in line]
+    assert len(values) > 15
+    assert max(map(len, values)) <= 80
+
+
 def test_a_task_is_shown_as_a_task(capsys: pytest.CaptureFixture[str]) -> None:
     code, shown, told = call(capsys, "info", "darcy_flow", "--json")
     assert code == 0, told

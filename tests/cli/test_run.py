@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas360.cli import main
+from nas360.cli import app, main
 from nas360.loaders import TASKS
 from nas360.loaders.prepare import prepare
 from nas360.results import load_result
@@ -54,7 +54,7 @@ def test_a_run_from_the_command_line(ecg: Path, tmp_path: Path, capsys: pytest.C
     assert "warning: the data of ecg is synthetic" in told
     assert "step" in told, "without a terminal there is a line a report"
     stored = load_result(out / "result.json")
-    assert stored.method.command == "nas360 run wrn --task ecg --seed 0 --budget smoke"
+    assert stored.method.command == "nas360 run wrn --task ecg --data ecg --seed 0 --budget smoke --device cpu"
 
     code, shown, told = call(capsys, *common, "--json")
     assert code == 0, told
@@ -81,6 +81,10 @@ def test_a_run_from_the_command_line(ecg: Path, tmp_path: Path, capsys: pytest.C
         (("run", "wrn", "--task", "egc"), "Did you mean 'ecg'?"),
         (("run", "timm:resnet81", "--task", "cifar100"), "Nearest:"),
         (("run", "wrn", "--task", "ecg", "--data", "/nowhere/at/all"), "is not a folder"),
+        # what can never run is told before the data is looked for
+        (("run", "resnet1d", "--task", "cifar100", "--data", "/nowhere"), "resnet1d cannot run on cifar100"),
+        (("run", "wrn", "--task", "ecg", "--data", "/nowhere", "--seed", "-1"), "seed -1 is not in the range"),
+        (("run", "wrn", "--task", "ecg", "--data", "/nowhere", "--seed", str(2**63)), f"seed {2**63} is not in the"),
     ],
 )
 def test_user_errors_are_one_message(
@@ -106,7 +110,59 @@ def test_bad_flags(
     code, _, told = call(capsys, "run", "wrn", "--task", "ecg", "--data", str(ecg), "--out", str(out), *flags)
     assert code == 2, told
     assert message in told
+    assert "the data of ecg is synthetic" not in told, "nothing is said of data before the flags are right"
     assert not out.exists()
+
+
+def test_an_interruption_says_how_to_go_on(
+    ecg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(lines: object, report: object) -> None:
+        raise KeyboardInterrupt
+
+    common: tuple[str, ...] = (
+        "run",
+        "wrn",
+        "--task",
+        "ecg",
+        "--data",
+        str(ecg),
+        "--budget",
+        "smoke",
+        "--device",
+        "cpu",
+    )
+    common = (*common, "--max-steps", "2", "--out", str(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr("nas360.cli.run._Lines.report", stop)
+        code, shown, told = call(capsys, *common)
+    assert (code, shown) == (130, "")
+    assert told.splitlines()[-1] == "stopped; go on with --resume"
+    code, shown, told = call(capsys, *common, "--resume")
+    assert code == 0, told
+
+
+def test_an_interruption_of_any_command_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas360.cli.methods.methods", stop)
+    code, shown, told = call(capsys, "methods")
+    assert (code, shown, told) == (130, "", "interrupted\n")
+
+
+def test_an_interruption_inside_a_command_of_a_command_ends_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas360.cli.prepare.prepare", stop)
+    monkeypatch.setattr("nas360.cli.demo._command", lambda *arguments: app(args=["prepare"], standalone_mode=False))
+    code, _, told = call(capsys, "demo", "--out", str(tmp_path))
+    assert (code, told) == (130, "interrupted\n")
 
 
 def test_methods(capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,6 +252,21 @@ def test_what_cannot_be_loaded_is_not_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_standard_error_stands_beside_a_score() -> None:
+    row = FULL["results"][0]
+    stderr = {"value": 0.01, "method": "bootstrap over records"}
+    assert SeedRow.model_validate({**row, "score_stderr": stderr}).score_stderr is not None
+    failed = {**row, "status": "failed", "score": None, "failure": {"stage": "train", "message": "loss"}}
+    for change, base, message in (
+        ({"value": -0.01, "method": "x"}, row, "greater than or equal to 0"),
+        ({"value": 0.01}, row, "Field required"),
+        (0.01, row, "valid dictionary or instance"),
+        (stderr, failed, "score_stderr stands beside a score alone"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            SeedRow.model_validate({**base, "score_stderr": change})
+
+
 def test_nan_is_refused_in_code_too() -> None:
     row = FULL["results"][0]
     with pytest.raises(ValidationError, match="finite number"):
@@ -343,6 +358,13 @@ def test_the_environment_is_that_of_this_process() -> None:
     assert environment.ram_gb is None or environment.ram_gb > 0.1
     package = collect_package()
     assert package.git_commit is None or package.dirty is not None
+
+
+def test_torch_tells_its_own_version_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch, "__version__", "2.15.0+cu132")
+    assert collect_environment(device="cpu").torch == "2.15.0+cu132"
 
 
 def test_a_built_result_takes_lists_and_is_immutable() -> None:
