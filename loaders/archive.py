@@ -6,19 +6,26 @@ refused as a whole, for no official archive has any of these.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from nas360.errors import RawDataError
 from nas360.files import MIB, sha256_file
 
 Read = Callable[[], bytes]
+
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+GZIP_MAGIC = b"\x1f\x8b"
+# the records of one tar member before its content: a name of 4 KiB, and what tools note beside it
+MAX_TAR_HEADER = MIB
 
 
 def _check_name(name: str, source: str) -> None:
@@ -31,17 +38,20 @@ def _check_name(name: str, source: str) -> None:
 
 @contextmanager
 def _readable(source: str) -> Iterator[None]:
-    """Turn what the archive modules raise on damage into one error."""
+    """Turn what the archive modules raise on damage into one error (ValueError: also names that are not UTF-8)."""
     try:
         yield
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
         zlib.error,
+        struct.error,
         EOFError,
+        LookupError,
         OSError,
-        NotImplementedError,
+        OverflowError,
         RuntimeError,
+        ValueError,
     ) as cause:
         raise RawDataError(
             f"{source}: damaged or incomplete archive ({type(cause).__name__}: {cause}). "
@@ -53,9 +63,9 @@ def members(path: Path, *, max_bytes: int, max_members: int = 100_000) -> Iterat
     """The files of an archive or a folder, in the archive's order (sorted, for a folder).
 
     Args:
-        path: a .zip, a .tar or .tar.gz, or a folder.
+        path: a .zip (stored or deflated), a .tar or .tar.gz, or a folder.
         max_bytes: how much all members together may hold when unpacked.
-        max_members: how many members there may be.
+        max_members: how many members there may be, folders among them.
 
     Yields:
         The member's path, with "/", and a function that reads its content. That function is only good until the next
@@ -87,7 +97,7 @@ class _Budget:
     def take(self, size: int) -> None:
         self.n_bytes += size
         self.n_members += 1
-        if self.n_bytes > self.max_bytes or self.n_members > self.max_members:
+        if size < 0 or self.n_bytes > self.max_bytes or self.n_members > self.max_members:
             raise RawDataError(
                 f"{self.source}: holds more than the {self.max_bytes // MIB} MiB in {self.max_members} members that "
                 f"the official archive could need; refused"
@@ -114,9 +124,14 @@ def _zip_members(path: Path, budget: _Budget) -> Iterator[tuple[str, Read]]:
             is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
             if is_link:
                 raise RawDataError(f"{path.name}: member {info.filename[:80]!r} is a link; refused")
+            if info.compress_type not in ZIP_METHODS:
+                raise RawDataError(
+                    f"{path.name}: member {info.filename[:80]!r} is compressed by method {info.compress_type}; stored "
+                    f"and deflated members are read. Get the archive anew from its publisher"
+                )
+            budget.take(info.file_size)
             if info.is_dir():
                 continue
-            budget.take(info.file_size)
 
             def read(info: zipfile.ZipInfo = info) -> bytes:
                 with _readable(path.name), archive.open(info) as stream:
@@ -125,28 +140,58 @@ def _zip_members(path: Path, budget: _Budget) -> Iterator[tuple[str, Read]]:
             yield info.filename, read
 
 
+class _Metered:
+    """A stream that gives at most `allowance` more bytes by reading; what is passed over by seeking is free.
+
+    tarfile takes the records before a member (long names, pax and sparse headers) whole into memory, at whatever size
+    they claim.
+    """
+
+    def __init__(self, stream: IO[bytes], source: str) -> None:
+        self.stream, self.source, self.allowance = stream, source, MAX_TAR_HEADER
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= self.allowance:
+            raise RawDataError(
+                f"{self.source}: damaged archive: a member has headers of more than {MAX_TAR_HEADER // MIB} MiB. "
+                f"Get the file anew from its publisher"
+            )
+        self.allowance -= size
+        return self.stream.read(size)
+
+
 def _tar_members(path: Path, budget: _Budget) -> Iterator[tuple[str, Read]]:
-    with _readable(path.name):
-        archive = tarfile.open(path, "r:*")
-    with archive:
+    with ExitStack() as opened:
+        with _readable(path.name):
+            file: IO[bytes] = opened.enter_context(path.open("rb"))
+            is_gzip = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            file.seek(0)
+            unpacked = opened.enter_context(gzip.GzipFile(fileobj=file)) if is_gzip else file
+            stream = _Metered(cast("IO[bytes]", unpacked), path.name)
+            archive = opened.enter_context(tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:"))
         while True:
+            stream.allowance = MAX_TAR_HEADER
             with _readable(path.name):
                 info = archive.next()
             if info is None:
                 return
+            # its list of all that went by is not needed, and grows with their headers; typeshed leaves it out
+            archive.members = []  # type: ignore[attr-defined]
             _check_name(info.name, path.name)
+            budget.take(info.size)
             if info.isdir():
                 continue
             if not info.isreg():
                 raise RawDataError(f"{path.name}: member {info.name[:80]!r} is a link or a device; refused")
-            budget.take(info.size)
 
             def read(info: tarfile.TarInfo = info) -> bytes:
+                stream.allowance = info.size
                 with _readable(path.name):
-                    stream = archive.extractfile(info)
-                if stream is None:
+                    content = archive.extractfile(info)
+                if content is None:
                     raise RawDataError(f"{path.name}: member {info.name[:80]!r} cannot be read")
-                return _read(stream, info.size, path.name, info.name)
+                return _read(content, info.size, path.name, info.name)
 
             yield info.name, read
 

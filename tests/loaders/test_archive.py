@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -16,8 +18,8 @@ LIMIT = 1 << 20
 FILES = {"top/a.txt": b"first", "top/b.bin": bytes(range(256)) * 40}
 
 
-def _zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def _zip(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
@@ -122,6 +124,101 @@ def test_a_damaged_archive_is_an_error_of_ours_or_still_right(tmp_path: Path, cu
             assert kind == "tar.gz" or FILES.get(name, data) == data
     except RawDataError as error:
         assert "archive" in str(error)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=3))
+def test_a_zip_of_another_method_is_refused_whole_or_damaged(
+    tmp_path: Path, method: int, places: list[tuple[float, int]]
+) -> None:
+    path = _zip(tmp_path / "archive.zip", FILES, method)
+    content = bytearray(path.read_bytes())
+    for place, value in places:
+        content[int(place * len(content))] = value
+    path.write_bytes(content)
+    try:
+        found = _content(path)
+    except RawDataError as error:
+        assert places or "compressed by method" in str(error)
+    else:
+        assert found.items() < FILES.items()  # the list of members was damaged to one that names fewer
+
+
+def test_names_and_extra_fields_that_break_the_parser_are_damage(tmp_path: Path) -> None:
+    path = _zip(tmp_path / "archive.zip", {"t\u00f6p": b"x"})
+    path.write_bytes(path.read_bytes().replace("\u00f6".encode(), b"\xff\xff"))
+    with pytest.raises(RawDataError, match=r"damaged or incomplete archive .Unicode"):
+        _content(path)
+    info = zipfile.ZipInfo("top")
+    info.extra = b"\x01\x00\x02\x00ab"  # a zip64 field too short for its numbers
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(info, b"x")
+    content = path.read_bytes()
+    central = content.index(b"PK\x01\x02")
+    path.write_bytes(content[: central + 24] + b"\xff" * 4 + content[central + 28 :])
+    with pytest.raises(RawDataError, match="damaged or incomplete archive"):
+        _content(path)
+
+
+def _header(kind: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_SPARSE])
+def test_headers_of_any_size_do_not_fill_the_memory(tmp_path: Path, kind: bytes, suffix: str) -> None:
+    path = tmp_path / f"archive.{suffix}"
+    size = 32 << 20
+    body = bytes(size)
+    header = _header(kind, size)
+    if kind == tarfile.GNUTYPE_SPARSE:  # one extension after the other, each saying that one more follows
+        body = (bytes(504) + b"\x01" + bytes(7)) * (size // 512)
+        marked = bytearray(header)
+        marked[482] = 1
+        marked[148:156] = f"{sum(marked[:148]) + sum(marked[156:]) + 256:06o}\0 ".encode()
+        header = bytes(marked)
+    content = header + body
+    path.write_bytes(gzip.compress(content, 1) if suffix == "tar.gz" else content)
+    del content, body
+    tracemalloc.start()
+    try:
+        with pytest.raises(RawDataError, match="headers of more than 1 MiB"):
+            _content(path)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_long_names_and_pax_headers_are_read(tmp_path: Path) -> None:
+    files = {"/".join(["deep"] * 400): b"one", "\u00fc" * 90: b"two"}
+    for number, form in enumerate((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)):
+        path = tmp_path / f"{number}.tar"
+        with tarfile.open(path, "w", format=form) as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        assert _content(path) == files
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_folders_count_as_members(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"archive.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for number in range(101):
+                archive.writestr(f"{number}/", b"")
+    else:
+        with tarfile.open(path, "w:gz") as tar:
+            for number in range(101):
+                info = tarfile.TarInfo(f"{number}")
+                info.type = tarfile.DIRTYPE
+                tar.addfile(info)
+    with pytest.raises(RawDataError, match="in 100 members"):
+        _content(path)
 
 
 def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
