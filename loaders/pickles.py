@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,10 +20,17 @@ from nas360.errors import RawDataError
 # kind and size, as NumPy's own pickles spell them; no field lists and no object references by address
 _DTYPE = re.compile(r"^[<>=|]?[biufcSUV]\d{1,4}$")
 _OBJECT = "O8"
+# the official CIFAR-100 has about 150,000
+MAX_INSTRUCTIONS = 2_000_000
 
 
 class _ArrayClass:
     """Stands for `numpy.ndarray`, which the file may name but not call (a call could ask for any amount of memory)."""
+
+    __slots__ = ()
+
+
+_ARRAY_CLASS = _ArrayClass()
 
 
 class _Dtype:
@@ -49,9 +56,11 @@ class _Array:
     """Stands for an array until all of it is read and agrees."""
 
     def __init__(self, subtype: object, shape: object, typecode: object) -> None:
-        if subtype is not _ArrayClass or shape != (0,):
+        if subtype is not _ARRAY_CLASS or shape != (0,):
             raise pickle.UnpicklingError("an array is begun in a way NumPy does not")
-        self.value: np.ndarray[Any, Any] = np.empty(0, np.uint8)
+        self.shape: tuple[int, ...] = (0,)
+        self.order: Literal["C", "F"] = "C"
+        self.flat: np.ndarray[Any, Any] | list[Any] = np.empty(0, np.uint8)
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _Dtype):
@@ -63,64 +72,120 @@ class _Array:
         if dtype.value.hasobject:
             if not isinstance(data, list) or len(data) != count:
                 raise pickle.UnpicklingError("an array of objects does not hold as many as its shape says")
-            flat = np.empty(count, dtype=object)
-            for number, item in enumerate(data):
-                flat[number] = _plain(item)
+            self.flat = data
         else:
             if not isinstance(data, bytes) or len(data) != count * dtype.value.itemsize:
                 raise pickle.UnpicklingError("an array does not hold as many bytes as its shape says")
-            flat = np.frombuffer(data, dtype.value)
-        self.value = flat.reshape(shape, order="F" if is_fortran else "C")
+            self.flat = np.frombuffer(data, dtype.value)
+        self.shape, self.order = shape, "F" if is_fortran else "C"
 
 
-def _plain(value: Any) -> Any:
-    """Put real arrays in the places of those that stand for them."""
-    match value:
-        case _Array():
-            return value.value
-        case list():
-            return [_plain(item) for item in value]
-        case tuple():
-            return tuple(_plain(item) for item in value)
-        case dict():
-            return {_plain(key): _plain(item) for key, item in value.items()}
-        case type() | _Dtype():
-            raise pickle.UnpicklingError("it holds a type, not data")
-        case _:
+class _Budget:
+    """Bounds what is made anew from parts that a pickle may name again and again.
+
+    What a sound pickle makes takes a byte of the file at least for each byte or object in it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise pickle.UnpicklingError("it repeats its parts into more than the file could hold")
+
+
+class _Plain:
+    """Puts real arrays in the places of those that stand for them, once for each object however often it occurs."""
+
+    def __init__(self, budget: _Budget) -> None:
+        self.budget = budget
+        self.done: dict[int, Any] = {}  # by address, good as long as the loaded object lives
+        self.begun: set[int] = set()
+
+    def __call__(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | str | bytes | bytearray):
             return value
+        key = id(value)
+        if key not in self.done:
+            if key in self.begun:
+                raise pickle.UnpicklingError("a container holds itself")
+            self.begun.add(key)
+            self.done[key] = self._convert(value)
+        return self.done[key]
 
+    def _convert(self, value: Any) -> Any:
+        match value:
+            case _Array():
+                return self._array(value)
+            case list():
+                return [self(item) for item in value]
+            case tuple() | set() | frozenset():
+                return type(value)(self(item) for item in value)
+            case dict():
+                return {self(key): self(item) for key, item in value.items()}
+            case _:
+                raise pickle.UnpicklingError("it holds a type, not data")
 
-def _latin1(text: object, encoding: object = "latin1") -> bytes:
-    """How Python 3 writes bytes into a pickle of protocol 2."""
-    if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-        raise pickle.UnpicklingError(f"text encoding {str(encoding)[:40]!r} is not latin1")
-    return text.encode("latin1")
-
-
-def _empty_bytes() -> bytes:
-    """How Python 3 writes no bytes into a pickle of protocol 2."""
-    return b""
-
-
-_ALLOWED: dict[tuple[str, str], object] = {
-    ("numpy", "ndarray"): _ArrayClass,
-    ("numpy", "dtype"): _Dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("_codecs", "encode"): _latin1,
-    ("__builtin__", "bytes"): _empty_bytes,
-}
+    def _array(self, value: _Array) -> np.ndarray[Any, Any]:
+        flat = value.flat
+        if isinstance(flat, list):
+            self.budget.take(len(flat))
+            items, flat = flat, np.empty(len(flat), dtype=object)
+            for number, item in enumerate(items):
+                flat[number] = self(item)
+        return flat.reshape(value.shape, order=value.order)
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, content: bytes, budget: _Budget) -> None:
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        self.budget = budget
+        self.allowed: dict[tuple[str, str], object] = {
+            ("numpy", "ndarray"): _ARRAY_CLASS,
+            ("numpy", "dtype"): _Dtype,
+            ("numpy.core.multiarray", "_reconstruct"): _Array,
+            ("numpy._core.multiarray", "_reconstruct"): _Array,
+            ("_codecs", "encode"): self.latin1,
+            ("__builtin__", "bytes"): self.empty_bytes,
+        }
+
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ALLOWED[module, name]
+            return self.allowed[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it names {module}.{name}") from None
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("it refers to objects outside itself")
+
+    def latin1(self, text: object, encoding: object = "latin1") -> bytes:
+        """How Python 3 writes bytes into a pickle of protocol 2."""
+        if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
+            raise pickle.UnpicklingError(f"text encoding {str(encoding)[:40]!r} is not latin1")
+        self.budget.take(len(text))
+        return text.encode("latin1")
+
+    def empty_bytes(self) -> bytes:
+        """How Python 3 writes no bytes into a pickle of protocol 2."""
+        return b""
+
+
+def _check_instructions(content: bytes) -> None:
+    """Bound what the interpreter would take before it runs.
+
+    Its table of remembered objects is as long as the highest number in the file, and a single byte makes an empty set
+    of 200; a length that the file does not hold is refused by the parser.
+
+    Raises:
+        pickle.UnpicklingError: when there are too many instructions, or one numbers its object beyond their count.
+        ValueError: when it cannot be parsed.
+    """
+    for count, (code, argument, _) in enumerate(pickletools.genops(content)):
+        if count >= MAX_INSTRUCTIONS:
+            raise pickle.UnpicklingError(f"it has more than {MAX_INSTRUCTIONS:,} instructions")
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
+            raise pickle.UnpicklingError("it remembers an object under a number beyond those it can need")
 
 
 def load_pickle(content: bytes, source: str) -> Any:
@@ -136,9 +201,11 @@ def load_pickle(content: bytes, source: str) -> Any:
     Raises:
         RawDataError: when it is damaged or would do anything but build data.
     """
-    load: Callable[[], Any] = _Unpickler(io.BytesIO(content), encoding="bytes").load
+    budget = _Budget(len(content))
     try:
-        return _plain(load())
+        _check_instructions(content)
+        loaded = _Unpickler(content, budget).load()
+        return _Plain(budget)(loaded)
     except pickle.UnpicklingError as cause:
         raise RawDataError(
             f"{source}: refused as a pickle: {cause}. Only NumPy arrays and plain containers are read; "

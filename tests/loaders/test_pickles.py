@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import time
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from nas360.errors import RawDataError
+from nas360.loaders.archive import members
 from nas360.loaders.pickles import load_pickle
 
 PLAIN = st.recursive(
@@ -94,6 +97,89 @@ def test_the_array_class_cannot_be_called_for_memory() -> None:
     greedy = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(L1000000000000L\ntS'b'\ntR."
     with pytest.raises(RawDataError, match="begun in a way NumPy does not"):
         load_pickle(greedy, "file")
+
+
+def _peak(content: bytes, message: str | None = None) -> tuple[object, int]:
+    """What a pickle loads to (None where refused with that message), and the most memory on the way, in bytes."""
+    tracemalloc.start()
+    try:
+        if message is None:
+            return load_pickle(content, "file"), tracemalloc.get_traced_memory()[1]
+        with pytest.raises(RawDataError, match=message):
+            load_pickle(content, "file")
+        return None, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("put", [b"r\x00\x00\x00\x04", b"p67108864\n"])
+def test_a_number_beyond_the_objects_is_refused(put: bytes) -> None:
+    assert _peak(b"\x80\x02]" + put + b".", "under a number beyond")[1] < 1 << 20
+
+
+def test_shared_parts_stay_shared() -> None:
+    nested: list[object] = []
+    for _ in range(200):
+        nested = [nested, nested]
+    back, peak = _peak(pickle.dumps(nested, 2))
+    assert isinstance(back, list)
+    assert back[0] is back[1]
+    assert peak < 1 << 20
+    array = np.arange(3)
+    first, second = load_pickle(pickle.dumps([array, array], 2), "file")
+    assert first is second
+
+
+def test_a_container_that_holds_itself_is_refused() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    _peak(pickle.dumps(loop, 2), "a container holds itself")
+    table: dict[str, object] = {}
+    table["a"] = (table,)
+    _peak(pickle.dumps(table, 2), "a container holds itself")
+    array = np.empty(1, dtype=object)
+    array[0] = array
+    _peak(pickle.dumps(array, 2), "a container holds itself")
+
+
+def test_parts_named_again_and_again_are_refused() -> None:
+    # a text of 100 kB made into bytes a thousand times
+    text = b"X" + (100_000).to_bytes(4, "little") + b"a" * 100_000
+    again = b"h\x00h\x01X\x06\x00\x00\x00latin1\x86R"
+    content = b"\x80\x02c_codecs\nencode\nq\x000" + text + b"q\x010](" + again * 1000 + b"e."
+    assert _peak(content, "repeats its parts")[1] < 8 << 20
+    # a list of 100,000 made into an array of objects a thousand times
+    array = pickle.dumps(np.empty(100_000, dtype=object), 2)
+    data = array[array.index(b"]") :]
+    state = array[: array.index(b"]")].removeprefix(b"\x80\x02")
+    assert b"N" * 100 in data
+    head = b"\x80\x02](" + b"N" * 100_000 + b"eq\xc80]("
+    content = head + (state + b"h\xc8tb") * 1000 + b"e."
+    assert _peak(content, "repeats its parts")[1] < 32 << 20
+
+
+def test_more_instructions_than_any_official_file_are_refused() -> None:
+    assert _peak(b"\x80\x02(" + b"\x8f" * 2_000_001 + b"l.", "more than 2,000,000 instructions")[1] < 8 << 20
+
+
+def test_sets_come_back_and_hold_no_stand_ins() -> None:
+    assert load_pickle(pickle.dumps({1, 2}, 4), "file") == {1, 2}
+    with pytest.raises(RawDataError, match=r"refused as a pickle|damaged pickle"):
+        load_pickle(b"\x80\x04\x8f(cnumpy\ndtype\n\x90.", "file")
+
+
+def test_the_official_archive_is_scanned_fast() -> None:
+    path = Path(__file__).parents[2] / "../shared/data/cifar100/cifar-100-python.tar.gz"
+    # a twin of its train file in number of objects, where it is not at hand
+    row = {b"data": np.zeros((10_000, 3072), np.uint8), b"fine_labels": [1] * 10_000, b"filenames": [b"name"] * 10_000}
+    contents = [pickle.dumps(row, 2)]
+    if path.exists():
+        contents += [read() for name, read in members(path, max_bytes=1 << 29) if name.endswith("train")]
+    for content in contents:
+        start = time.process_time()
+        found = load_pickle(content, "train")
+        assert time.process_time() - start < 5  # about 0.3 s
+        assert found[b"data"].dtype == np.uint8
 
 
 @settings(max_examples=300)
