@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from nas360 import prediction_formats
 from nas360.errors import DatasetError, PredictionsError
 from nas360.matching import Array, Expected, Kind, fit
 from nas360.metrics import METRICS, Metric
 from nas360.predictions import Predictions
 from nas360.task import Dense, MultiLabel, Output, SplitName, TaskSpec
-
-MIN_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +111,7 @@ def expected_of(spec: TaskSpec, class_names: tuple[str, ...] = ()) -> Expected:
 def size_limit(spec: TaskSpec, references: References) -> int:
     """Bytes that a predictions file of the task may unpack to: what it can need, with room to spare."""
     values = sum(np.size(one) for one in references.y) if isinstance(references.y, list) else np.size(references.y)
-    widest = max(values, len(references) * spec.output.channels)
-    return max(MIN_LIMIT, 4 * widest * np.dtype(np.float64).itemsize)
+    return prediction_formats.size_limit(int(values), len(references), spec.output.channels)
 
 
 def evaluate(predictions: Predictions, references: References, spec: TaskSpec) -> Evaluation:

@@ -1,8 +1,7 @@
 """Predictions against references: which belongs to which, and everything that is wrong with them.
 
 Faults are collected in a list, and none stops the search for more, so that a user mends a file once. Nothing but NumPy
-is
-needed: the `metric.py` of each dataset repository is made from this very source.
+is needed: the `metric.py` of each dataset repository is made from this very source.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ Ragged = list[Array]
 Kind = Literal["classes", "scores", "maps", "probabilities"]
 
 N_SHOWN = 5
+# so many more predictions than rows are still looked through for other faults
+SPARE_ROWS = 1000
 MAX_SHOWN_LENGTH = 60
 
 
@@ -54,6 +55,25 @@ def shown(names: Sequence[str]) -> str:
     some = [repr(name if len(name) <= MAX_SHOWN_LENGTH else name[:MAX_SHOWN_LENGTH] + "…") for name in names[:N_SHOWN]]
     more = len(names) - len(some)
     return ", ".join(some) + (f" and {more:,} more" if more else "")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What messages call a prediction: its id, or its row where it has none; made only for those that are shown.
+
+    Attributes:
+        ids: one id a prediction, or None.
+    """
+
+    ids: Sequence[str] | None
+
+    def __getitem__(self, row: int) -> str:
+        return f"row {row}" if self.ids is None or row >= len(self.ids) else self.ids[row]
+
+    def shown(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> str:
+        """The names of the first few rows, and how many rows there are."""
+        more = f" and {len(rows) - N_SHOWN:,} more" if len(rows) > N_SHOWN else ""
+        return f"{shown([self[int(row)] for row in rows[:N_SHOWN]])}{more} ({len(rows):,})"
 
 
 def match(ids: Sequence[str] | None, n: int, reference_ids: Sequence[str], faults: list[str]) -> npt.NDArray[np.int64]:
@@ -120,10 +140,13 @@ def fit(
     faults: list[str] = []
     if not len(values):
         return values, [f"no predictions; {len(reference_ids):,} were expected"]
+    unnamed = len(values) - (0 if ids is None else len(ids))
+    if unnamed > 2 * len(reference_ids) + SPARE_ROWS:
+        # a small packed file can hold very many rows; what is wrong with each would cost more memory than they do
+        without = "without ids " if ids is None else f"with {len(ids):,} ids "
+        return values, [f"{len(values):,} predictions {without}for {len(reference_ids):,} rows: give one for each row"]
     rows = match(ids, len(values), reference_ids, faults)
-    names = [f"row {row}" for row in range(len(values))]
-    if ids is not None:
-        names[: len(ids)] = ids[: len(values)]
+    names = Names(ids)
     check = check_ragged if -1 in expected.shape else check_classes if expected.kind == "classes" else check_arrays
     shapes = None if reference_shapes is None else [reference_shapes[row] if row >= 0 else None for row in rows]
     checked = check(expected, values, names, shapes, faults)
@@ -133,9 +156,7 @@ def fit(
     return [checked[index] for index in order] if isinstance(checked, list) else checked[order], faults
 
 
-def check_classes(
-    expected: Expected, values: Array | Ragged, names: Sequence[str], shapes: object, faults: list[str]
-) -> Array:
+def check_classes(expected: Expected, values: Array | Ragged, names: Names, shapes: object, faults: list[str]) -> Array:
     """Class indices from indices, names or scores; (n,) int64."""
     none = np.zeros(len(values), dtype=np.int64)
     if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
@@ -165,7 +186,7 @@ def check_classes(
     return values.astype(np.int64) if (finite & ~wrong & ~outside).all() else none
 
 
-def classes_of_names(expected: Expected, values: Array, names: Sequence[str], faults: list[str]) -> Array:
+def classes_of_names(expected: Expected, values: Array, names: Names, faults: list[str]) -> Array:
     """Class indices of class names; (n,) int64."""
     index = {name: row for row, name in enumerate(expected.class_names)}
     classes = np.array([index.get(str(value), -1) for value in values], dtype=np.int64)
@@ -178,7 +199,7 @@ def classes_of_names(expected: Expected, values: Array, names: Sequence[str], fa
 
 
 def check_arrays(
-    expected: Expected, values: Array | Ragged, names: Sequence[str], shapes: object, faults: list[str]
+    expected: Expected, values: Array | Ragged, names: Names, shapes: object, faults: list[str]
 ) -> Array | Ragged:
     """Scores or maps of one shape, as an array."""
     if isinstance(values, np.ndarray) and values.shape[1:] == (1, *expected.shape):
@@ -195,7 +216,7 @@ def check_arrays(
 def check_ragged(
     expected: Expected,
     values: Array | Ragged,
-    names: Sequence[str],
+    names: Names,
     shapes: Sequence[tuple[int, ...] | None] | None,
     faults: list[str],
 ) -> Ragged:
@@ -209,41 +230,38 @@ def check_ragged(
         if wrong:
             first = wrong[0]
             faults.append(
-                f"wrong shape: {shown([names[row] for row in wrong])} ({len(wrong):,}); {names[first]!r} has "
-                f"{maps[first].shape}, expected {shapes[first]}"
+                f"wrong shape: {names.shown(wrong)}; {names[first]!r} has {maps[first].shape}, expected {shapes[first]}"
             )
-    bad = [names[row] for row, one in enumerate(maps) if not np.isfinite(one).all()]
+    bad = [row for row, one in enumerate(maps) if not np.isfinite(one).all()]
     if bad:
-        faults.append(f"NaN or infinity in {shown(bad)} ({len(bad):,})")
+        faults.append(f"NaN or infinity in {names.shown(bad)}")
     elif expected.kind == "probabilities":
         report_range(np.array([[one.min(initial=0), one.max(initial=0)] for one in maps]), names, faults)
     return maps
 
 
 def report_shapes(
-    values: Array | Ragged, shape: tuple[int, ...], expected: Expected, names: Sequence[str], faults: list[str]
+    values: Array | Ragged, shape: tuple[int, ...], expected: Expected, names: Names, faults: list[str]
 ) -> None:
     """Tell which predictions have not the one shape that all must have."""
     if isinstance(values, list):
         allowed = (shape, (expected.n_outputs,)) if expected.kind == "classes" else (shape,)
         wrong = [row for row, one in enumerate(values) if one.shape not in allowed] or [0]
-        which, got = f"{shown([names[row] for row in wrong])} ({len(wrong):,})", values[wrong[0]].shape
+        which, got = names.shown(wrong), values[wrong[0]].shape
     else:
         which, got = f"all {len(values):,} predictions", values.shape[1:]
     faults.append(f"wrong shape: {which} with {got}, expected {shape}: each prediction must be {expected.describe()}")
 
 
-def report_non_finite(values: Array, names: Sequence[str], faults: list[str]) -> npt.NDArray[np.bool_]:
+def report_non_finite(values: Array, names: Names, faults: list[str]) -> npt.NDArray[np.bool_]:
     """The rows whose numbers are all finite, (n,); tells the others."""
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if bad.any():
-        faults.append(
-            f"NaN or infinity in {shown([names[row] for row in np.flatnonzero(bad).tolist()])} ({int(bad.sum()):,})"
-        )
+        faults.append(f"NaN or infinity in {names.shown(np.flatnonzero(bad))}")
     return np.logical_not(bad)
 
 
-def report_range(values: Array, names: Sequence[str], faults: list[str]) -> None:
+def report_range(values: Array, names: Names, faults: list[str]) -> None:
     """Tell of probabilities outside [0, 1]; values are finite."""
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     if low < 0 or high > 1:
@@ -252,14 +270,13 @@ def report_range(values: Array, names: Sequence[str], faults: list[str]) -> None
             "were percent given? Divide by 100" if low >= 0 and high <= 100 else "were logits given? Apply the sigmoid"
         )
         faults.append(
-            f"probabilities outside 0 to 1: from {low:g} to {high:g}, in "
-            f"{shown([names[row] for row in np.flatnonzero(outside).tolist()])} ({int(outside.sum()):,}); {hint}"
+            f"probabilities outside 0 to 1: from {low:g} to {high:g}, in {names.shown(np.flatnonzero(outside))}; {hint}"
         )
 
 
-def shown_values(values: Array, chosen: Array, names: Sequence[str]) -> str:
+def shown_values(values: Array, chosen: Array, names: Names) -> str:
     """The first few chosen rows as value and name, and how many there are."""
-    rows = np.flatnonzero(chosen).tolist()
+    rows = np.flatnonzero(chosen)
     some = ", ".join(f"{shown([str(values[row])])} for {shown([names[row]])}" for row in rows[:N_SHOWN])
     return f"{some} ({len(rows):,} of {len(values):,})"
 

@@ -68,7 +68,7 @@ def accumulator() -> Accumulator:
 
 
 if __name__ == "__main__":
-    sys.exit(score_command(compute, COLUMNS, Path(__file__).resolve().parent))
+    sys.exit(score_command(compute, EXPECTED.n_outputs, COLUMNS, Path(__file__).resolve().parent))
 '''
 
 

@@ -28,6 +28,7 @@ from nas360.prediction_formats import (
     require_size,
     stacked,
     text_array,
+    unpacked_size,
     values_of,
 )
 
@@ -86,10 +87,10 @@ def read_csv(path: Path, limit: int) -> Read:
                 require_size(path, (len(texts) + len(parts)) * len(names) * np.dtype(np.float64).itemsize, limit)
         except csv.Error as cause:
             raise ValueError(f"line {lines.line_num}: {cause}") from cause
-    values = (
-        numbers_or_names(path, texts) if names == ["prediction"] else np.array(parts).reshape(len(parts), len(names))
-    )
-    return (tuple(ids) if "id" in header else None), values
+    found_ids = tuple(ids) if "id" in header else None
+    if names == ["prediction"]:
+        return found_ids, numbers_or_names(path, texts, limit)
+    return found_ids, np.array(parts).reshape(len(parts), len(names))
 
 
 def numbers(path: Path, line: int, cells: list[str]) -> Array:
@@ -100,12 +101,12 @@ def numbers(path: Path, line: int, cells: list[str]) -> Array:
         raise PredictionsError(f"{path}: line {line}: {cause}; give numbers in the prediction columns") from cause
 
 
-def numbers_or_names(path: Path, cells: list[str]) -> Array:
+def numbers_or_names(path: Path, cells: list[str], limit: int) -> Array:
     """Numbers where every cell is one; class names otherwise."""
     try:
         return np.array([float(cell) for cell in cells])
     except ValueError:
-        return text_array(path, cells)
+        return text_array(path, cells, limit)
 
 
 def read_parquet(path: Path, limit: int) -> Read:
@@ -125,7 +126,7 @@ def read_parquet(path: Path, limit: int) -> Read:
             table = file.read()
         ids = ids_of(path, strings(path, table["id"])) if "id" in table.column_names else None
         if names == ["prediction"]:
-            return ids, arrow_values(path, table["prediction"])
+            return ids, arrow_values(path, table["prediction"], limit)
         return ids, np.stack([require_plain(path, table[name].to_numpy()) for name in names], axis=1)
 
 
@@ -144,17 +145,17 @@ def strings(path: Path, column: Any) -> list[str]:
     return items
 
 
-def arrow_values(path: Path, column: Any) -> Array | Ragged:
+def arrow_values(path: Path, column: Any, limit: int) -> Array | Ragged:
     """Values of one column: numbers, text, or nested lists of numbers."""
     import pyarrow as pa
 
     if column.null_count:
         raise PredictionsError(f"{path}: {column.null_count:,} predictions are null; give a number for each")
     if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return text_array(path, strings(path, column))
+        return text_array(path, strings(path, column), limit)
     if not pa.types.is_nested(column.type):
         return require_plain(path, column.to_numpy())
-    return values_of(path, column.to_pylist())
+    return values_of(path, column.to_pylist(), limit)
 
 
 def read_h5(path: Path, limit: int) -> Read:
@@ -191,7 +192,7 @@ def h5_bytes(path: Path, dataset: Any) -> int:
         raise PredictionsError(
             f"{path}: {dataset.name!r} is not a plain dataset; write arrays of numbers, and ids as text"
         )
-    return int(dataset.size) * int(dataset.dtype.itemsize)
+    return unpacked_size(dataset.shape, int(dataset.dtype.itemsize))
 
 
 def h5_array(path: Path, dataset: Any, limit: int) -> Array:
@@ -200,7 +201,7 @@ def h5_array(path: Path, dataset: Any, limit: int) -> Array:
 
     require_size(path, h5_bytes(path, dataset), limit)
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        return text_array(path, dataset.asstr()[...].tolist())
+        return text_array(path, dataset.asstr()[...].tolist(), limit)
     if not dataset.shape:
         raise PredictionsError(f"{path}: {dataset.name!r} is a single value, where one prediction a row was expected")
     array: Array = dataset[...]

@@ -46,7 +46,8 @@ def read_predictions(path: str | Path, limit: int = DEFAULT_LIMIT) -> Prediction
 
     Args:
         path: a .json, .npz, .npy, .csv, .parquet or .h5 file.
-        limit: refuse a file that would unpack to more bytes.
+        limit: refuse a file that would unpack to more bytes. Of JSON, text and Python objects take a few times as
+            much (see `prediction_formats.read_json_file`), and the file itself is 256 MiB at most.
 
     Returns:
         What it holds, not yet compared with a task.

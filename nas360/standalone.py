@@ -14,9 +14,7 @@ import numpy as np
 from nas360.errors import PredictionsError
 from nas360.matching import Array, Expected, fit
 from nas360.metrics import Score, State, Values
-from nas360.prediction_formats import read_json_file, read_npy, read_npz
-
-LIMIT = 8 << 30
+from nas360.prediction_formats import read_json_file, read_npy, read_npz, size_limit
 
 
 def score_arrays(
@@ -78,12 +76,17 @@ def read_references(paths: Sequence[Path], names: Sequence[str]) -> dict[str, An
     except ImportError as cause:
         raise PredictionsError("reading the references needs pyarrow: pip install pyarrow") from cause
     try:
+        for path in paths:
+            known = pq.read_schema(path).names
+            absent = [name for name in names if name not in known]
+            if absent:
+                raise PredictionsError(
+                    f"{path}: the references have no column {', '.join(map(repr, absent))}; name the Parquet files "
+                    f"of a split of this dataset"
+                )
         table = pa.concat_tables([pq.read_table(path, columns=list(names)) for path in paths])
     except (OSError, ValueError, KeyError) as cause:
         raise PredictionsError(f"the references cannot be read: {cause}") from cause
-    absent = [name for name in names if name not in table.column_names]
-    if absent:
-        raise PredictionsError(f"the references have no column {absent[0]!r}")
     return {name: arrow_rows(table[name].combine_chunks()) for name in names}
 
 
@@ -109,11 +112,12 @@ def arrow_rows(column: Any) -> Array | list[Array]:
     return [part if isinstance(part, np.ndarray) else np.stack(part) for part in parts]
 
 
-def score_command(compute: Callable[..., Score], columns: Mapping[str, str], folder: Path) -> int:
+def score_command(compute: Callable[..., Score], n_outputs: int, columns: Mapping[str, str], folder: Path) -> int:
     """The command line: `python metric.py PREDICTIONS [--references test.parquet ...]`.
 
     Args:
         compute: scores arrays.
+        n_outputs: classes, labels or channels of a prediction.
         columns: keyword of `compute` → column of the references.
         folder: where the references are by default: the dataset repository.
 
@@ -134,8 +138,9 @@ def score_command(compute: Callable[..., Score], columns: Mapping[str, str], fol
         suffix = given.predictions.suffix.lower()
         if suffix not in readers or not given.predictions.is_file():
             raise PredictionsError(f"{given.predictions}: must be a file that ends in {', '.join(readers)}")
-        ids, values = readers[suffix](given.predictions, LIMIT)
         found = read_references(paths, ["id", "y", *columns.values()])
+        n_values = sum(int(np.size(one)) for one in found["y"])
+        ids, values = readers[suffix](given.predictions, size_limit(n_values, len(found["id"]), n_outputs))
         extra = {keyword: found[name] for keyword, name in columns.items()}
         result = compute(values, found["y"], ids, found["id"].tolist(), **extra)
     except (PredictionsError, ValueError) as error:

@@ -38,8 +38,10 @@ def evaluate(
     from nas360.loaders import TASKS
 
     spec = TASKS[task].spec  # a misspelt task is told before a missing file
-    if not predictions.is_file():
+    if not predictions.exists():
         raise PredictionsError(f"{predictions}: there is no such file. Check the name")
+    if not predictions.is_file():
+        raise PredictionsError(f"{predictions}: is not a file. Name a predictions file")
     from nas360.loaders.scoring import evaluate_predictions
 
     result = evaluate_predictions(predictions, task, data, split_name(split))

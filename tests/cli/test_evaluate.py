@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ def test_a_bad_file_is_one_message_with_all_faults(call: Call, repo: Path, tmp_p
     [
         (("evaluate", "p.npz", "--task", "egc"), "Did you mean 'ecg'"),
         (("evaluate", "absent.npz", "--task", "ecg"), "absent.npz: there is no such file"),
+        (("evaluate", ".", "--task", "ecg"), ".: is not a file"),
+        (("evaluate", os.devnull, "--task", "ecg"), f"{os.devnull}: is not a file"),
         (("evaluate", "empty.json", "--task", "ecg", "--split", "val"), "unknown split 'val'"),
         (("dummy", "ecg", "--split", "val"), "unknown split 'val'"),
         (("dummy", "ecg", "--out", "p.csv"), "written as .npz or .json"),

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from nas360.errors import DatasetError, PredictionsError
 from nas360.evaluate import References, evaluate, size_limit
 from nas360.loaders import TASKS
+from nas360.matching import Names
 from nas360.metrics import METRICS
 from nas360.predictions import Predictions, read_predictions, write_predictions
 from nas360.task import TaskSpec
@@ -175,6 +177,26 @@ def test_ids_of_another_split_are_recognised() -> None:
 def test_without_ids_the_count_must_be_exact(n: int) -> None:
     (fault,) = faults(Predictions(None, np.zeros(n, dtype=int)), references("ecg"), "ecg")
     assert fault.startswith("no predictions" if n == 0 else f"{n} predictions without ids for 12 rows")
+
+
+@pytest.mark.parametrize("ids", [None, ("ecg-0", "ecg-1")])
+@pytest.mark.parametrize("task", ["ecg", "psicov"])
+def test_very_many_rows_without_ids_cost_little(task: str, ids: tuple[str, ...] | None) -> None:
+    values = np.zeros(5_000_000, dtype=np.int8)
+    tracemalloc.start()
+    try:
+        (fault,) = faults(Predictions(ids, values), references(task), task)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert fault.startswith(f"5,000,000 predictions with{'out ids' if ids is None else ' 2 ids'} for 12 rows")
+
+
+def test_faults_in_every_row_are_told_of_a_few() -> None:
+    names = Names(("a", "b"))
+    assert [names[row] for row in range(3)] == ["a", "b", "row 2"]
+    assert names.shown(range(2)) == "'a', 'b' (2)"
+    assert names.shown(np.arange(2000)) == "'a', 'b', 'row 2', 'row 3', 'row 4' and 1,995 more (2,000)"
 
 
 def test_ids_and_predictions_must_be_as_many() -> None:

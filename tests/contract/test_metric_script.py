@@ -192,6 +192,16 @@ def test_faults_are_told_without_a_traceback(tmp_path: Path) -> None:
     for fault in ("ids missing: 'ecg/1'", "does not have: 'else'", "not whole numbers", "classes outside 0 to 3"):
         assert fault in found.stderr
     assert "Traceback" not in found.stderr
+    other, _ = case(TASKS["cifar100"].spec, 0)
+    write_references(tmp_path / "other.parquet", other, slice(None))
+    found = run(tmp_path, "p.json", "--references", "r.parquet", "other.parquet")
+    assert found.returncode == 2
+    assert "other.parquet: the references have no column 'record_id'" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+    (tmp_path / "deep.json").write_text("[" + "[]," * 2_000_000 + "[]]")
+    found = run(tmp_path, "deep.json", "--references", "r.parquet")
+    assert found.returncode == 2
+    assert "would unpack to" in found.stderr
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else")
     found = run(tmp_path, "p.json", "--references", "broken.parquet")
     assert found.returncode == 2

@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nas360.errors import PredictionsError
+from nas360.prediction_formats import JSON_ROOM, json_text
 from nas360.prediction_isolation import run_apart
 from nas360.prediction_tables import read_h5, read_parquet
 from nas360.predictions import FORMATS, Predictions, read_predictions, write_predictions
@@ -296,6 +298,68 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path: Path, suffix: str)
             archive.writestr("predictions.npy", content.getvalue())
     with pytest.raises(PredictionsError, match="would unpack to 8,589,934,592 MiB"):
         read_predictions(path)
+
+
+def refused_in_little(path: Path, limit: int, message: str, room: int) -> None:
+    """The file is refused with that message, and less than `room` bytes were taken on the way."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(PredictionsError, match=message):
+            read_predictions(path, limit)
+        assert tracemalloc.get_traced_memory()[1] < room
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("descr", "shape"), [("<U0", (60_000_000,)), ("|S0", (60_000_000,)), ("<f8", (1 << 40, 0))])
+def test_rows_without_content_are_refused(tmp_path: Path, descr: str, shape: tuple[int, ...]) -> None:
+    with (tmp_path / "p.npy").open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    message = "would unpack to" if descr == "<f8" else "where numbers or text were expected"
+    refused_in_little(tmp_path / "p.npy", 1 << 20, message, 1 << 20)
+
+
+@pytest.mark.parametrize("item", ["[]", "{}", "[1]", '[[""]]', '{"a":1}', "1.5", '"ab"'])
+def test_the_memory_of_json_is_bounded_by_the_limit(tmp_path: Path, item: str) -> None:
+    path, limit = tmp_path / "p.json", 1 << 20
+    n = 3_000_000 // len(item)
+    path.write_text("[" + f"{item}," * n + f"{item}]")
+    refused_in_little(path, limit, "would unpack to", 2 * path.stat().st_size + limit)
+    # as many as are let through take no more than is promised
+    low, high = 0, n
+    while high - low > 1:
+        middle = (low + high) // 2
+        path.write_text("[" + f"{item}," * middle + f"{item}]")
+        try:
+            json_text(path, limit)
+            low = middle
+        except PredictionsError:
+            high = middle
+    path.write_text("[" + f"{item}," * low + f"{item}]")
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(PredictionsError):
+            read_predictions(path, limit)
+        assert tracemalloc.get_traced_memory()[1] < JSON_ROOM * limit + 3 * path.stat().st_size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("form", ["[{}]", "[[{}]]", "[[[{}]]]", '{{"predictions": [[1], [{}]]}}'])
+def test_one_long_text_does_not_make_all_long(tmp_path: Path, form: str) -> None:
+    texts = ",".join(['"' + "x" * 50_000 + '"', *['"b"'] * 10_000])
+    (tmp_path / "p.json").write_text(form.format(texts))
+    refused_in_little(tmp_path / "p.json", 64 << 20, "would unpack to 1,9", 8 << 20)
+
+
+@pytest.mark.parametrize("shape", [(20_000,), (20_000, 1), (4000, 36), (300, 30, 30)])
+def test_json_of_as_many_numbers_as_a_split_has_is_read(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).normal(size=shape)
+    ids = [f"the-name-of-row-{row}" for row in range(len(values))]
+    write_predictions(tmp_path / "p.json", ids, values)
+    n_outputs = 4 if len(shape) == 1 or shape[1] == 1 else 1
+    limit = 4 * 8 * max(values.size, len(ids) * n_outputs)  # as size_limit, without the least that it always gives
+    same(read_predictions(tmp_path / "p.json", limit), tuple(ids), values)
 
 
 def npz(path: Path, **members: bytes) -> Path:
