@@ -10,7 +10,8 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas360.leaderboard.board import Board, Standing, Unranked
@@ -20,11 +21,20 @@ from nas360.results import ResultFile
 from nas360.task import TaskSpec
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table as RichTable
 
 TASKS_A_TABLE = 5
-"""Task columns that fit beside a method's name, as in the paper."""
+"""Task columns beside a method's name where the width is not known, as in the paper."""
+
+NAME_WIDTH = 14
+"""Longer names may be folded down to this, in characters, so that numbers are whole."""
+
+WISHED_NAME_WIDTH = 24
+"""Scores are rather spread over more tables than names folded below this."""
+
+HEADER_WIDTH = 14
+"""A longer line of a header is folded, unless the numbers below it are as wide."""
 
 ABSENT = "-"
 
@@ -170,38 +180,81 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def to_rich(board: Board, per_task: bool = False) -> list[RenderableType]:
-    """A board for a terminal: tables and footnotes, in order."""
+    """A board for a terminal: tables and footnotes, in order.
+
+    Tables take the width that they are printed on: names are folded, and scores spread over as many tables as needed.
+    Where even that is too wide, a table is as wide as its numbers; print with `crop=False`, so that none is cut.
+    """
     from rich.text import Text
 
-    out: list[RenderableType] = [_rich(*table) for table in _tables(board, per_task)]
-    return [*out, *(Text(note, style="dim") for note in _footnotes(board))]
+    return [_Tables(board, per_task), *(Text(note, style="dim") for note in _footnotes(board))]
 
 
-def _rich(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> RichTable:
+class _Tables:
+    """The tables of a board, made when the width is known."""
+
+    def __init__(self, board: Board, per_task: bool) -> None:
+        self._board, self._per_task = board, per_task
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        for table in _tables(self._board, self._per_task, options.max_width):
+            yield _rich(*table, options.max_width)
+
+
+def _rich(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> RichTable:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(header):
+    least = _table_width(header, rows, NAME_WIDTH)
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        width=least if least > width else None,
+    )
+    for index, (name, cells) in enumerate(zip(header, zip(*rows, strict=True), strict=True)):
         if index:
-            table.add_column(Text(name), justify="right", no_wrap=True)
+            table.add_column(Text(_fold(name, cells)), justify="right", no_wrap=True)
         else:
-            table.add_column(Text(name), overflow="fold", min_width=14)
+            table.add_column(Text(name), overflow="fold", min_width=min(NAME_WIDTH, _text_width([name, *cells])))
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
 
 
+def _fold(header: str, cells: Sequence[str]) -> str:
+    width = max(HEADER_WIDTH, _text_width(cells))
+    return "\n".join(part for line in header.split("\n") for part in textwrap.wrap(line, width))
+
+
+def _text_width(texts: Iterable[str]) -> int:
+    """Columns of a terminal that the longest line takes."""
+    from rich.cells import cell_len
+
+    return max(cell_len(line) for text in texts for line in text.split("\n"))
+
+
+def _table_width(header: Sequence[str], rows: Sequence[Sequence[str]], name_width: int) -> int:
+    """Columns of a terminal that `_rich` needs when names are folded to `name_width`."""
+    names, *numbers = zip(header, *rows, strict=True)
+    widths = [min(name_width, _text_width(names))]
+    widths += [_text_width([_fold(name, cells), *cells]) for name, *cells in numbers]
+    # between two columns are two blanks and what parts them; left and right of the table is one blank
+    return sum(widths) + 3 * (len(widths) - 1) + 2
+
+
 _TextTable = tuple[str, list[str], list[list[str]]]  # title, header, rows
 
 
-def _tables(board: Board, per_task: bool) -> list[_TextTable]:
+def _tables(board: Board, per_task: bool, width: int | None = None) -> list[_TextTable]:
     tables = []
     if board.standings:
         tables.append(_one_task(board) if len(board.table.specs) == 1 else _many_tasks(board))
     if 1 < len(board.table.specs) <= TASKS_A_TABLE or (per_task and len(board.table.specs) > 1):
-        tables += _score_tables(board)
+        tables += _score_tables(board, width)
     if board.unranked:
         tables.append(_unranked(board))
     return tables
@@ -243,14 +296,26 @@ def _many_tasks(board: Board) -> _TextTable:
     return f"Leaderboard over {len(board.table.specs)} tasks", header, rows
 
 
-def _score_tables(board: Board) -> list[_TextTable]:
+def _score_tables(board: Board, width: int | None) -> list[_TextTable]:
+    """As few tables as `width` allows, of about as many tasks each; of `TASKS_A_TABLE` when it is None."""
+    n = len(board.table.specs)
+    if width is None:
+        return _split_scores(board, -(-n // TASKS_A_TABLE))
+    for parts in range(1, n):
+        tables = _split_scores(board, parts)
+        if all(_table_width(header, rows, WISHED_NAME_WIDTH) <= width for _, header, rows in tables):
+            return tables
+    return _split_scores(board, n)
+
+
+def _split_scores(board: Board, parts: int) -> list[_TextTable]:
     specs = list(board.table.specs.values())
     entries: list[Standing | Unranked] = [*board.standings, *board.unranked]
     tables = []
-    for first in range(0, len(specs), TASKS_A_TABLE):
-        some = specs[first : first + TASKS_A_TABLE]
+    for part in range(parts):
+        some = specs[part * len(specs) // parts : (part + 1) * len(specs) // parts]
         rows = [[entry.line.name, *(_score(entry.cells.get(spec.id), spec) for spec in some)] for entry in entries]
-        title = "Scores: mean ± spread over seeds" if not first else "Scores, continued"
+        title = "Scores, continued" if part else "Scores: mean ± spread over seeds"
         tables.append((title, ["Method", *(f"{spec.name} {_arrow(spec)}" for spec in some)], rows))
     return tables
 

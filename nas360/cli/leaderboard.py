@@ -36,7 +36,7 @@ def leaderboard(
     tasks: Annotated[str, typer.Option(help="Rank on these tasks only: ids, with commas.")] = "",
     methods: Annotated[str, typer.Option(help="Show these methods only: names, with commas.")] = "",
     baseline: Annotated[
-        str | None, typer.Option(help="The method that improvement refers to.", show_default="wrn")
+        str | None, typer.Option(help="The method that improvement refers to; wrn, where it is ranked, by default.")
     ] = None,
     include: Annotated[
         str,
@@ -53,9 +53,7 @@ def leaderboard(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the performance profile into this .png, .svg or .pdf.")
     ] = None,
-    tau_max: Annotated[
-        float | None, typer.Option(help="Where the area below the profile ends.", show_default="4")
-    ] = None,
+    tau_max: Annotated[float, typer.Option(help="Where the area below the profile ends.")] = 4.0,
 ) -> None:
     """Rank methods: median rank, improvement over a baseline, performance profile.
 
@@ -74,17 +72,19 @@ def leaderboard(
     """
     from nas360.leaderboard.board import rank
     from nas360.leaderboard.plot import check_plot, plot_profile
-    from nas360.leaderboard.profiles import TAU_MAX
     from nas360.leaderboard.sources import load_files, load_panel
     from nas360.leaderboard.table import MARKS, build_table
     from nas360.loaders import TASKS
 
     if plot is not None:
         check_plot(plot)
-    files = {**load_panel(panel), **load_files(results or [])}
+    foreign: list[Path] = []
+    files = {**load_panel(panel), **load_files(results or [], foreign)}
+    if foreign:
+        warn(_passed_over(foreign))
     table = build_table(files, {name: task.spec for name, task in TASKS.items()}, _names(tasks), _names(methods))
     included = list(MARKS) if _names(include) == ["all"] else _names(include)
-    board = rank(table, baseline, included, TAU_MAX if tau_max is None else tau_max)
+    board = rank(table, baseline, included, tau_max)
     if as_json:
         format_ = Format.json
     _write(
@@ -101,6 +101,14 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _passed_over(paths: list[Path], shown: int = 3) -> str:
+    # a file's name may hold anything, the codes that steer a terminal too
+    names = ["".join(sign if sign.isprintable() else "?" for sign in str(path)) for path in paths[:shown]]
+    more = f" and {len(paths) - shown} more" if len(paths) > shown else ""
+    what = "1 JSON file that is no result file" if len(paths) == 1 else f"{len(paths)} JSON files that are no results"
+    return f"passed over {what}: {', '.join(names)}{more}"
+
+
 def _write(board: Board, files: dict[str, ResultFile], form: Format, out: Path | None, per_task: bool) -> None:
     from nas360.files import write_json, write_text
     from nas360.leaderboard.render import to_csv, to_json, to_markdown, to_rich
@@ -113,7 +121,7 @@ def _write(board: Board, files: dict[str, ResultFile], form: Format, out: Path |
 
         target = Console(file=io.StringIO(), width=120) if out else console
         for part in to_rich(board, per_task):
-            target.print(part)
+            target.print(part, crop=False)  # what is wider than the terminal wraps, and is not lost
         if out and isinstance(target.file, io.StringIO):
             write_text(out, target.file.getvalue())
     else:

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from nas360.task import TaskSpec
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
-_TABLE_WIDTH = 126
+_COLUMNS = ("id", "name", "dims", "input", "output", "metric", "train", "validation", "test", "loader")
+_DROPPED = ("input", "output", "name", "loader", "dims", "validation", "train", "test")
+"""Columns that a narrow terminal does without, the first one first."""
+
+_UNBOUNDED = 10_000
+"""Wider than any table."""
 
 
 def tasks(
@@ -25,7 +30,8 @@ def tasks(
     """List the ten tasks of the benchmark in the paper's order.
 
     An arrow tells whether a lower (↓) or a higher (↑) metric is better. Sizes count what the metric averages over.
-    A task without a loader has its facts here, but nas360 cannot prepare or read its data yet.
+    A task without a loader has its facts here, but nas360 cannot prepare or read its data yet. A narrow terminal
+    shows fewer columns; a pipe, a file and --json have all.
 
     Examples:
     nas360 tasks
@@ -39,30 +45,55 @@ def tasks(
     if as_json:
         print_json([_public(task) for task in TASKS.values()])
         return
+    from rich.text import Text
+
+    rows = [_row(task) for task in TASKS.values()]
+    dropped = 0
+    table = _table(rows, ())
+    # what is not read on a terminal is read by programs, which want everything
+    while console.is_terminal and dropped < len(_DROPPED) and _width(table) > console.width:
+        dropped += 1
+        table = _table(rows, _DROPPED[:dropped])
+    # one task is one line whatever the width, so that the output can be searched by lines
+    table.width = _width(table)
+    console.print(table, crop=False)
+    if dropped:
+        hidden = ", ".join(_DROPPED[:dropped])
+        console.print(Text(f"Not shown, for want of width: {hidden}. --json shows everything.", style="dim"))
+
+
+def _row(task: Task) -> dict[str, str]:
+    spec = task.spec
+    return {
+        "id": spec.id,
+        "name": spec.name,
+        "dims": f"{spec.spatial_dims}D",
+        "input": _shape(spec.input_shape),
+        "output": _output(spec),
+        "metric": f"{spec.metric} {_ARROWS[spec.direction]}",
+        **{split: f"{spec.splits[split]:,}" for split in ("train", "validation", "test")},
+        "loader": "yes" if task.make_loader else "no",
+    }
+
+
+def _table(rows: list[dict[str, str]], without: tuple[str, ...]) -> Table:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    shown = [name for name in _COLUMNS if name not in without]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("id", "name", "dims", "input", "output", "metric"):
-        table.add_column(heading)
-    for heading in ("train", "validation", "test"):
-        table.add_column(heading, justify="right")
-    table.add_column("loader")
-    for task in TASKS.values():
-        spec = task.spec
-        table.add_row(
-            spec.id,
-            spec.name,
-            f"{spec.spatial_dims}D",
-            _shape(spec.input_shape),
-            _output(spec),
-            f"{spec.metric} {_ARROWS[spec.direction]}",
-            *(f"{spec.splits[split]:,}" for split in ("train", "validation", "test")),
-            "yes" if task.make_loader else "no",
-        )
-    # one task is one line whatever the terminal, so that the output can be searched by lines
-    Console(file=console.file, width=max(console.width, _TABLE_WIDTH)).print(table)
+    for name in shown:
+        table.add_column(name, justify="right" if name in ("train", "validation", "test") else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[name] for name in shown))
+    return table
+
+
+def _width(table: Table) -> int:
+    """Columns of a terminal that a table takes when nothing of it is cut."""
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update_width(_UNBOUNDED), table).maximum
 
 
 def show_task(name: str, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from nas360.cli import main
+from nas360.cli.leaderboard import leaderboard
+from nas360.leaderboard.profiles import TAU_MAX
 from nas360.loaders import TASKS
 from nas360.results import load_result, save_result
 
@@ -122,7 +125,7 @@ def test_files_are_written(run: Run, tmp_path: Path) -> None:
     [
         (["--tasks", "egc"], "unknown task 'egc'. Did you mean 'ecg'?"),
         (["--methods", "x"], "no result of method 'x'"),
-        (["--panel", "later"], "unknown panel 'later'. Known: paper, none"),
+        (["--panel", "papre"], "unknown panel 'papre'. Did you mean 'paper'? Known: paper, none"),
         (["--baseline", "x"], "no ranked method 'x'"),
         (["--include", "tiny"], "no condition 'tiny'"),
         (["--tau-max", "1"], "finite number above 1"),
@@ -156,7 +159,37 @@ def test_bad_files_are_all_told_at_once(run: Run, tmp_path: Path) -> None:
         assert part in done.stderr
 
 
+def test_other_json_is_passed_over_with_one_warning(run: Run, own: Path) -> None:
+    (own / ".git").mkdir()
+    (own / ".git" / "a.json").write_text("{")
+    for number in range(5):
+        (own / f"other{number}\x1b.json").write_text("[]")
+    done = run(str(own))
+    assert done.returncode == 0
+    assert "WRN-16-4 (small, generated)" in done.stdout
+    told = [line for line in done.stderr.splitlines() if "passed over" in line]
+    names = ", ".join(f"{own}/other{number}?.json" for number in range(3))
+    assert told == [f"warning: passed over 5 JSON files that are no results: {names} and 2 more"]
+    (own / "bad.json").write_text('{"schema_version": "9"}')
+    done = run(str(own))
+    assert done.returncode == 2
+    assert "bad.json: schema_version is '9'" in done.stderr
+    assert done.stdout == ""
+
+
+def test_no_score_is_cut_at_eighty_columns(run: Run, own: Path) -> None:
+    done = run(str(own), "--include", "all", "--per-task")
+    for score in ("0.026±0.001", "0.066±0.000", "85.77±0.71"):
+        assert score in done.stdout.split()
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    assert inspect.signature(leaderboard).parameters["tau_max"].default == TAU_MAX
+
+
 def test_help_shows_examples(run: Run) -> None:
     done = run("--help")
     assert done.returncode == 0
     assert "nas360 leaderboard runs/ --per-task" in done.stdout
+    assert "default: (" not in done.stdout

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from nas360.cli import app
+from nas360.cli.tasks import _COLUMNS as COLUMNS
 from nas360.cli.tasks import show_task
+from nas360.cli.tasks import tasks as list_tasks
 from nas360.errors import UnknownNameError
 from nas360.loaders import TASKS
 
@@ -28,6 +33,34 @@ def test_table_has_one_line_for_each_task_at_any_width(columns: str, monkeypatch
             assert f"{spec.splits['train']:,}" in row
             assert row[row.index(spec.metric) + 1] == {"lower": "↓", "higher": "↑"}[spec.direction]
             assert row[-1] == ("yes" if TASKS[spec.id].make_loader else "no")
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 79, 80, 100, 121, 123, 126, 200])
+def test_a_narrow_terminal_shows_fewer_columns_and_says_so(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    terminal = Console(file=shown, width=width, force_terminal=True, color_system=None, legacy_windows=False)
+    monkeypatch.setattr("nas360.cli.tasks.console", terminal)
+    list_tasks()
+    lines = re.sub("\x1b.*?m", "", shown.getvalue()).splitlines()
+    rows = [line.split() for line in lines]
+    assert [row[0] for row in rows if row and row[0] in TASKS] == list(TASKS)
+    (heading,) = [row for row in rows if row[:1] == ["id"]]
+    hidden = [name for name in COLUMNS if name not in heading]
+    told = " ".join(" ".join(row) for row in rows)
+    assert ("Not shown" in told) == bool(hidden)
+    assert all(f"{name}," in told or f"{name}." in told for name in hidden)
+    assert {"id", "metric"} <= set(heading)
+    for task in TASKS.values():
+        (row,) = [row for row in rows if row[:1] == [task.spec.id]]
+        assert task.spec.metric in row
+        if "train" in heading:
+            assert f"{task.spec.splits['train']:,}" in row
+    if width >= 40:
+        assert max(map(len, lines)) <= width
+    if width >= 80:
+        assert {"train", "validation", "test"} <= set(heading)
+    if width >= 126:
+        assert not hidden
 
 
 def test_json_is_a_list_of_all_that_is_known() -> None:

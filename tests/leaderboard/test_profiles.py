@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -113,6 +113,7 @@ def test_the_area_is_the_integral_of_the_steps(errors: FloatArray, tau_max: floa
 @settings(max_examples=50, deadline=None)
 @given(matrices, st.integers(-20, 20))
 def test_scaling_a_task_changes_nothing(errors: FloatArray, power: int) -> None:
+    assume(not np.any((errors > 0) & (errors < 1e-290)))  # smaller numbers have fewer digits, which scaling would cut
     scaled = errors.copy()
     scaled[:, 0] *= 2.0**power  # a power of two scales without rounding
     np.testing.assert_array_equal(error_ratios(scaled), error_ratios(errors))

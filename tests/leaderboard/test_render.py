@@ -46,7 +46,7 @@ def _terminal(board: Board, per_task: bool = False, width: int = 100) -> str:
 
     console = Console(file=io.StringIO(), width=width)
     for part in to_rich(board, per_task):
-        console.print(part)
+        console.print(part, crop=False)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -72,6 +72,39 @@ def test_eighty_columns_are_enough(board: Board) -> None:
         text = _terminal(board, per_task, width=80)
         assert "…" not in text
         assert "DenseNAS" in text
+
+
+def test_scores_take_as_few_tables_as_the_width_allows(board: Board) -> None:
+    tables = [
+        _terminal(board, per_task=True, width=width).count("Scores") for width in (40, 60, 80, 100, 120, 160, 219)
+    ]
+    assert tables == sorted(tables, reverse=True)
+    assert (tables[0], tables[4], tables[-1]) == (10, 2, 1)
+
+
+def test_a_long_baseline_is_folded_and_not_cut(
+    specs: Mapping[str, TaskSpec], make_file: Callable[..., ResultFile], make_row: Callable[..., dict[str, Any]]
+) -> None:
+    name = "".join(f"{k:02}" for k in range(50))
+    files = {"a": make_file(name, [make_row("ecg", 0.5), make_row("cifar100", 0.5)])}
+    text = _terminal(rank(build_table(files, specs), name), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(name[first : first + 14] in text for first in range(0, 100, 14))
+
+
+@pytest.mark.parametrize("width", [1, 20, 30, 40, 60, 70, 80, 100, 120, 150, 300])
+def test_no_number_is_cut_at_any_width(width: int, board: Board, hostile: tuple[Board, dict[str, ResultFile]]) -> None:
+    for shown in (board, hostile[0], rank(hostile[0].table, include=MARKS)):
+        lines = _terminal(shown, per_task=True, width=width).splitlines()
+        words = {word for line in lines for word in line.split()}
+        _, *tables = to_markdown(shown, per_task=True).split("**Scores")
+        scores = {cell.strip() for table in tables for line in table.splitlines() for cell in line.split("|")[2:-1]}
+        assert {score for score in scores if "±" in score} <= words
+        assert scores
+        for standing in shown.standings:
+            assert {f"{standing.profile.area(end):.3f}" for end in (2, 4)} <= words
+        if width >= 80:
+            assert max(map(len, lines)) <= width
 
 
 def test_json_holds_everything_and_is_strict(board: Board, paper: Mapping[str, ResultFile]) -> None:
@@ -221,7 +254,7 @@ def test_ranking_loads_nothing_heavy() -> None:
 
     code = (
         "import sys, nas360.cli.leaderboard as c; c.leaderboard(results=None, panel='paper', tasks='', methods='', "
-        "baseline=None, include='', per_task=True, format_=None, as_json=False, out=None, plot=None, tau_max=None); "
+        "baseline=None, include='', per_task=True, format_=None, as_json=False, out=None, plot=None); "
         "heavy = ('torch', 'datasets', 'pandas', 'scipy', 'matplotlib', 'sklearn', 'pyarrow'); "
         "sys.exit(str([m for m in heavy if m in sys.modules] or ''))"
     )
