@@ -68,7 +68,11 @@ def load_files(places: Iterable[Path], foreign: list[Path] | None = None) -> dic
                 faults.append(str(error))
                 continue
             for path in found:
-                status = path.stat()
+                try:
+                    status = path.stat()
+                except OSError as cause:  # it was there a moment ago; a run that goes on may replace its files
+                    faults.append(f"{path}: cannot be read ({cause.strerror}). Try again")
+                    continue
                 key = (status.st_dev, status.st_ino)
                 if key in passed:
                     others += 1

@@ -292,6 +292,12 @@ def test_pipes_and_dead_links_are_no_files(mixed: Path) -> None:
         load_files([mixed / "dead.json"])
 
 
+def test_a_file_that_vanishes_is_told(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas360.leaderboard.sources.find_files", lambda place: [place / "gone.json"])
+    with pytest.raises(ResultError, match=r"gone\.json: cannot be read"):
+        load_files([mixed])
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_collection_goes_on_as_before(on: bool, mixed: Path) -> None:
     was_on = gc.isenabled()
