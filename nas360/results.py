@@ -25,7 +25,6 @@ from nas360.files import MIB, read_json, write_json
 from nas360.registry import nearest
 from nas360.schema import (
     FIELDS,
-    PATTERNS,
     SCHEMA_VERSION,
     Architecture,
     Budget,
@@ -43,10 +42,9 @@ from nas360.schema import (
     SeedRow,
     Status,
     Submission,
-    show_range,
-    unit_hint,
 )
 from nas360.task import Provenance, TaskSpec
+from nas360.values import PATTERNS, show_range, unit_hint
 
 __all__ = [
     "Architecture",

@@ -14,7 +14,7 @@ from nas360.cli.output import console
 from nas360.errors import MissingExtraError
 
 TRAIN, TEST = 90, 10
-STEPS = 500
+STEPS = 400
 
 
 def demo(

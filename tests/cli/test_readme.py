@@ -1,0 +1,94 @@
+"""The README is run: every command and all Python in it, on synthetic twins in the places of the real files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nas360.cli import COMMANDS
+from nas360.loaders import TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", TEXT, re.DOTALL)
+LINES = [
+    line.split("  #")[0].strip()
+    for language, block in BLOCKS
+    if language == ""
+    for line in block.splitlines()
+    if line.startswith("nas360 ")
+]
+# what would take minutes is shortened; nothing is left out
+SHORTER = {"--generate": ["--train", "10", "--test", "1"], "small": ["--max-steps", "2"]}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the raw files that the README speaks of."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name, task in (("physionet", "ecg"), ("downloads", "cifar100"), ("fno", "darcy_flow")):
+        TASKS[task].write_synthetic(folder / name, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.timeout(400)
+def test_every_command_works_in_the_order_of_the_text(place: Path) -> None:
+    assert len(LINES) > 12
+    assert {line.split()[1] for line in LINES} == set(COMMANDS) - {"demo", "tasks"}
+    for line in LINES:
+        words = shlex.split(line)
+        for mark, more in SHORTER.items():
+            words += more if mark in words else []
+        if "data/darcy_flow" in words and "prepare" in words:
+            words.append("--overwrite")  # the README shows two ways to the same folder
+        found = _run(sys.executable, "-m", *words)
+        assert found.returncode == 0, f"{line}\n{found.stderr}"
+    assert (place / "profile.pdf").stat().st_size > 1000
+
+
+@pytest.mark.timeout(200)
+def test_the_python_works(place: Path) -> None:
+    if not (place / "constant.json").exists():
+        _run(sys.executable, "-m", "nas360", "prepare", "ecg", "--raw", "physionet", "--out", "data/ecg")
+        _run(sys.executable, "-m", "nas360", "dummy", "ecg", "--data", "data/ecg", "--out", "constant.json")
+    blocks = [block for language, block in BLOCKS if language == "python"]
+    assert len(blocks) == 2
+    for block in blocks:
+        # a comment that shows a value is a promise
+        checked = re.sub(
+            r"^(\S.*?\S) +# (\['N.*\]|'macro.*'|\(3, 1, 1000\)).*$", r"assert \1 == \2", block, flags=re.MULTILINE
+        )
+        found = _run(sys.executable, "-W", "error::DeprecationWarning", "-c", checked)
+        assert found.returncode == 0, found.stderr
+    assert sum(block.count("# ['N") + block.count("# 'macro") + block.count("# (3") for block in blocks) == 3
+
+
+def test_metric_py_works_as_told(place: Path) -> None:
+    if not (place / "constant.json").exists():
+        pytest.fail("the commands above write constant.json")
+    found = subprocess.run(
+        [sys.executable, "metric.py", place / "constant.json"],
+        cwd=place / "data" / "ecg",
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_table_of_tasks_is_that_of_the_specs() -> None:
+    for name in TASKS:
+        spec = TASKS[name].spec
+        sizes = " / ".join(f"{spec.splits[split]:,}" for split in ("train", "validation", "test"))
+        assert re.search(rf"^\| `{name}` \|.*\| {re.escape(sizes)} \|$", TEXT, re.MULTILINE), name
