@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 .PHONY: help demo test test-slow lint types bench clean
 
 help:
-	@echo "make demo       a small true Darcy Flow set, a WRN trained on it, its place among the paper's methods (4 minutes)"
+	@echo "make demo       a small true Darcy Flow set, a WRN trained on it, its place among the paper's methods (two to four minutes)"
 	@echo "make test       the tests"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make lint       ruff and the layer check"

@@ -91,6 +91,8 @@ def run(
     with folder.locked():
         finished = folder.begin(request.header(plan), resume=resume, overwrite=overwrite)
         if finished is None:
+            if plan.changes:
+                watcher.note(f"budget {plan.budget}: {'; '.join(plan.changes)}")
             return _Run(request, plan, folder, watcher).perform(checkpoint_seconds)
         for row in finished.results:
             if isinstance(row, SeedRow) and row.failure is not None:

@@ -18,7 +18,7 @@ from nas360.cli.output import errors
 from nas360.errors import Nas360Error
 
 COMMANDS = {
-    "demo": ("nas360.cli.demo:demo", "Go the whole way once, on true data that is made here, in four minutes."),
+    "demo": ("nas360.cli.demo:demo", "Go the whole way once, on true data that is made here, in two to four minutes."),
     "tasks": ("nas360.cli.tasks:tasks", "List the ten tasks."),
     "methods": ("nas360.cli.methods:methods", "List the methods."),
     "info": ("nas360.cli.info:info", "Show a task, or a method on a task: parameters, multiply-adds, shapes."),

@@ -22,7 +22,7 @@ def demo(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps; fewer are quicker and worse.")] = STEPS,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the data and the training.")] = 0,
 ) -> None:
-    """Go the whole way once, on true data that is made here: four minutes on two cores, no network.
+    """Go the whole way once, on true data that is made here: two to four minutes on two cores, no network.
 
     Each step is a command that you can type yourself; the demo shows it before it runs it.
 

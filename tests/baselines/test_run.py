@@ -78,6 +78,13 @@ def test_a_run_of_every_kind(dims: int, kind: str, toy: Toy, tmp_path: Path) -> 
     assert "AdamW" in row.notes
 
 
+def test_what_a_short_budget_changes_is_said_before_it_is_done(toy: Toy, tmp_path: Path) -> None:
+    notes = Notes()
+    run("wrn", toy(1, "point"), out=tmp_path, budget="smoke", device="cpu", watcher=notes)
+    assert notes.notes[0].startswith("budget smoke: AdamW")
+    assert all(change in notes.notes[0] for change in row_of(tmp_path).notes.split(". "))
+
+
 def test_equal_seeds_give_equal_files_and_other_seeds_others(toy: Toy, tmp_path: Path) -> None:
     data = toy(1, "real")
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
