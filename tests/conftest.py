@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-# before anything imports the Hub's client, which reads these once
+# before anything imports the Hub's client or torch, which read these once; tests run side by side, one thread each,
+# for two pools of threads on the same cores wait for each other most of the time
 _HOME = tempfile.mkdtemp(prefix="nas360-tests-")
 os.environ.update(
+    OMP_NUM_THREADS="1",
     HF_HOME=f"{_HOME}/hf",
     HF_HUB_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
