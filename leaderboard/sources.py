@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nas360.errors import ResultError, UnknownNameError
+from nas360.errors import ResultError, UnknownNameError, first_faults
 from nas360.files import read_json
 from nas360.registry import did_you_mean
 from nas360.results import MAX_BYTES, ResultFile, load_result
@@ -23,8 +23,6 @@ RESULT = "result.json"
 
 NOT_RESULTS = frozenset({"architecture.json", "predictions.json"})
 """JSON files that lie in the folder of a run and are no results."""
-
-MAX_FAULTS = 20
 
 
 def load_panel(name: str) -> dict[str, ResultFile]:
@@ -94,8 +92,7 @@ def load_files(places: Iterable[Path], foreign: list[Path] | None = None) -> dic
                     f"A run writes {RESULT} when it ends"
                 )
     if faults:
-        more = len(faults) - MAX_FAULTS
-        raise ResultError("\n".join(faults[:MAX_FAULTS] + ([f"and {more} more"] if more > 0 else [])))
+        raise ResultError("\n".join(first_faults(faults)))
     if foreign is not None:
         foreign += passed.values()
     return results

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from nas360.errors import ResultError, UnknownNameError
+from nas360.errors import ResultError, UnknownNameError, first_faults
 from nas360.registry import did_you_mean
 from nas360.results import Method, PublishedRow, ResultFile, SeedRow, check_against_spec
 from nas360.task import TaskSpec
@@ -29,7 +29,6 @@ FloatArray = npt.NDArray[np.float64]
 MARKS = ("small", "smoke", "partial", "generated", "synthetic")
 """Conditions under which a line is shown but does not rank, unless asked for."""
 
-MAX_FAULTS = 20
 MAX_NAME = 40
 
 
@@ -170,8 +169,7 @@ def build_table(
             first_method.setdefault(key, content.method)
             _add(groups.setdefault((key, row.task), _Group()), row)
     if faults:
-        more = len(faults) - MAX_FAULTS
-        raise ResultError("\n".join(faults[:MAX_FAULTS] + ([f"and {more} more"] if more > 0 else [])))
+        raise ResultError("\n".join(first_faults(faults)))
     lines = _name_lines(first_method)
     if methods:
         lines = _select(lines, methods)

@@ -41,6 +41,11 @@ class Column:
     shape: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
 
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """What the column's arrays hold; labels are int64, as the Hub's readers give them. Not for strings."""
+        return np.dtype("int64" if self.names else self.dtype)
+
 
 @dataclass(frozen=True)
 class RawData:

@@ -84,7 +84,7 @@ def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], t
     try:
         numeric = {
             name: np.lib.format.open_memmap(
-                temporary / f"{name}.npy", mode="w+", dtype=_dtype(column), shape=(entry.rows, *column.shape)
+                temporary / f"{name}.npy", mode="w+", dtype=column.numpy_dtype, shape=(entry.rows, *column.shape)
             )
             for name, column in columns.items()
             if column.dtype != "string"
@@ -127,10 +127,6 @@ def _discard(folder: Path) -> None:
     except FileNotFoundError:  # another process was first
         pass
     shutil.rmtree(away, ignore_errors=True)
-
-
-def _dtype(column: Column) -> np.dtype[np.generic]:
-    return np.dtype("int64" if column.names else column.dtype)
 
 
 def _checked(path: Path, size: int, sha256: str) -> Path:

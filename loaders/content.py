@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -54,10 +54,3 @@ def _bytes(values: Array, column: Column) -> bytes:
 def combine(hashes: Mapping[str, str]) -> str:
     """One hash for the splits of a dataset."""
     return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
-
-
-def hashed(batches: Iterable[Rows], content: ContentHash) -> Iterable[Rows]:
-    """Pass batches on and feed them to `content` on the way."""
-    for rows in batches:
-        content.update(rows)
-        yield rows

@@ -6,23 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas360.errors import DatasetError
 from nas360.files import MIB, read_json
 from nas360.loaders.content import combine
-from nas360.task import SPLITS, Provenance, SplitName
+from nas360.task import SPLITS, Frozen, Provenance, SplitName
 
 MANIFEST = "manifest.json"
 MAX_ROWS = 10**9
 _HEX = r"^[0-9a-f]{64}$"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataFile(_Frozen):
+class DataFile(Frozen):
     """One Parquet file."""
 
     path: str
@@ -39,7 +35,7 @@ class DataFile(_Frozen):
         return value
 
 
-class SplitManifest(_Frozen):
+class SplitManifest(Frozen):
     """One split: rows, units (what the metric averages over), files, and the hash of its decoded content."""
 
     rows: int = Field(ge=0, le=MAX_ROWS)
@@ -55,7 +51,7 @@ class SplitManifest(_Frozen):
         return self
 
 
-class Manifest(_Frozen):
+class Manifest(Frozen):
     """What a dataset repository holds and where it came from.
 
     `departures` tells, for data that is not the official distribution or not known to be, what is not as it should be.

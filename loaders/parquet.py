@@ -45,7 +45,7 @@ def _to_arrow(values: Array, column: Column, kind: pa.DataType) -> pa.Array:
     """One column of a batch, without a Python object per value."""
     if column.dtype == "string":
         return pa.array(values.tolist(), type=pa.string())
-    dtype = np.dtype("int64" if column.names else column.dtype)
+    dtype = column.numpy_dtype
     if values.dtype != dtype or values.shape[1:] != column.shape:
         raise ValueError(f"got {values.dtype}{values.shape[1:]}, the column is {dtype}{column.shape}")
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
@@ -68,7 +68,7 @@ def to_numpy(array: pa.Array, column: Column) -> Array:
     """
     if column.dtype == "string":
         return np.array(array.to_pylist(), dtype=np.str_)
-    dtype = np.dtype("int64" if column.names else column.dtype)
+    dtype = column.numpy_dtype
     n, flat = len(array), array
     if isinstance(flat, pa.ExtensionArray):
         flat = flat.storage
@@ -135,7 +135,7 @@ def write_split(folder: Path, split: str, columns: Mapping[str, Column], batches
 def _row_bytes(column: Column) -> int:
     if column.dtype == "string":
         return 16
-    return int(np.prod(column.shape)) * np.dtype("int64" if column.names else column.dtype).itemsize
+    return int(np.prod(column.shape)) * column.numpy_dtype.itemsize
 
 
 def _options(columns: Mapping[str, Column]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from nas360 import __version__
 from nas360.errors import DatasetError, RawDataError
 from nas360.files import json_text, read_json, sha256_file, write_json, write_text
 from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, Task
-from nas360.loaders.content import ContentHash, combine, hashed
+from nas360.loaders.content import ContentHash, combine
 from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
 from nas360.task import SPLITS, Provenance, SplitName, TaskSpec
 
@@ -205,7 +205,8 @@ def _write_split(staging: Path, loader: Loader, opened: RawData, split: SplitNam
     content = ContentHash(loader.columns)
 
     def batches() -> Iterator[Rows]:
-        for rows in hashed(opened.splits[split](), content):
+        for rows in opened.splits[split]():
+            content.update(rows)
             yield rows
             report(split, content.rows)
 

@@ -7,6 +7,10 @@ command line prints it alone, without a traceback, and leaves with `exit_code` 2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+MAX_FAULTS = 20
+
 
 class Nas360Error(Exception):
     """Root of the family."""
@@ -55,3 +59,14 @@ class MissingExtraError(UserError, ImportError):
         super().__init__(
             f"this needs {package}, which is not installed. Install it with: pip install 'nas360[{extra}]'"
         )
+
+
+def first_faults(faults: Sequence[str]) -> list[str]:
+    """The first `MAX_FAULTS` faults and, where there are more, a line that counts the rest.
+
+    Example:
+        >>> first_faults(["fault"] * 22)[-2:]
+        ['fault', 'and 2 more']
+    """
+    more = len(faults) - MAX_FAULTS
+    return [*faults[:MAX_FAULTS], *([f"and {more} more"] if more > 0 else [])]

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nas360.environment import Device, Environment, Package, collect_environment, collect_package
-from nas360.errors import ResultError
+from nas360.errors import ResultError, first_faults
 from nas360.files import MIB, read_json, write_json
 from nas360.registry import nearest
 from nas360.schema import (
@@ -77,7 +77,6 @@ __all__ = [
 ]
 
 MAX_BYTES = MIB
-MAX_FAULTS = 20
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -217,10 +216,7 @@ def _faults_text(path: Path, error: ValidationError) -> str:
     # pydantic counts only good rows, and so adds "at least 1 item" when every row has a fault of its own
     rows = any(fault["loc"][:1] == ("results",) and len(fault["loc"]) > 1 for fault in found)
     faults = [_fault_text(fault) for fault in found if not (rows and fault["loc"] == ("results",))]
-    shown = faults[:MAX_FAULTS]
-    if len(faults) > MAX_FAULTS:
-        shown.append(f"and {len(faults) - MAX_FAULTS} more")
-    return f"{path}: not a valid result file:\n" + "\n".join(f"  {fault}" for fault in shown)
+    return f"{path}: not a valid result file:\n" + "\n".join(f"  {fault}" for fault in first_faults(faults))
 
 
 _TAGS = ("seed", "published")

@@ -21,11 +21,13 @@ LossName = Literal[
 ]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """A value that is checked when made, cannot be changed, and refuses fields it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Point(_Frozen):
+class Point(Frozen):
     """One class a sample: the network gives `n_classes` logits."""
 
     kind: Literal["point"] = "point"
@@ -37,7 +39,7 @@ class Point(_Frozen):
         return self.n_classes
 
 
-class MultiLabel(_Frozen):
+class MultiLabel(Frozen):
     """Any subset of labels a sample: the network gives `n_labels` logits."""
 
     kind: Literal["multilabel"] = "multilabel"
@@ -49,7 +51,7 @@ class MultiLabel(_Frozen):
         return self.n_labels
 
 
-class Dense(_Frozen):
+class Dense(Frozen):
     """One value a position: the network gives `channels` maps of the input's spatial size.
 
     `target` tells what a value is: a real number in the task's unit (`"real"`) or the probability of a mask (`"mask"`).
@@ -63,7 +65,7 @@ class Dense(_Frozen):
 Output = Annotated[Point | MultiLabel | Dense, Field(discriminator="kind")]
 
 
-class Source(_Frozen):
+class Source(Frozen):
     """One raw file as its publisher distributes it. Size and hashes are given where they are known."""
 
     filename: str
@@ -74,7 +76,7 @@ class Source(_Frozen):
     note: str = ""
 
 
-class Difference(_Frozen):
+class Difference(Frozen):
     """One deviation of our protocol from the reference implementation, with its reason."""
 
     reference: str
@@ -82,7 +84,7 @@ class Difference(_Frozen):
     reason: str
 
 
-class TaskSpec(_Frozen):
+class TaskSpec(Frozen):
     """One task of the benchmark.
 
     Attributes:
