@@ -21,7 +21,13 @@ from nas360.task import SplitName, TaskSpec
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
 Rows = Mapping[str, Array]
-"""Columns of some rows: each array has the rows along its first axis; strings are an object or unicode array."""
+"""Columns of some rows: each array has the rows along its first axis; strings are an object or unicode array.
+
+A column whose size varies from row to row is an object array (n,) with one array a row.
+"""
+
+RowSource = Callable[[], Iterator[Rows]]
+"""Gives rows as column batches, in order, from the start; a `Pieces` can be made by several processes."""
 
 SYNTHETIC_MARK = "SYNTHETIC"
 """A file of this name in a raw folder tells that its data was made up."""
@@ -33,13 +39,18 @@ class Column:
 
     Attributes:
         dtype: a NumPy dtype name, or `"string"`.
-        shape: shape of one row's value; `()` is a scalar.
-        names: class names, for a label column.
+        shape: shape of one row's value; `()` is a scalar, None a size that varies from row to row.
+        names: class names, for a column of labels: one a row, or with shape `(None,)` any number of them.
     """
 
     dtype: str
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | None, ...] = ()
     names: tuple[str, ...] = ()
+
+    @property
+    def ragged(self) -> bool:
+        """Whether a size varies from row to row."""
+        return None in self.shape
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -52,35 +63,47 @@ class RawData:
     """A raw distribution that was opened: how its rows are read, and what is known of where it came from.
 
     Attributes:
-        splits: for every split a function that gives its rows as column batches, in order, from the start.
+        splits: for every split what gives its rows.
         sources: name → SHA-256 of every raw file that was read.
         n_units: how many units (see `TaskSpec.unit_of_split`) every split has; compared with the official sizes.
-        skipped: what was left out, by reason, with names; goes into the manifest and is shown.
+        skipped: what was left out, by reason, with names, and is not among the units; goes into the manifest and is
+            shown.
         departures: what the loader saw that the official files have not, in words; empty where nothing tells.
         notes: further facts for the manifest, for instance the seed of a generator.
+        configs: further configurations of the dataset beside the standard one: name → the rows of its only split,
+            `train`, with the same columns.
     """
 
-    splits: Mapping[SplitName, Callable[[], Iterator[Rows]]]
+    splits: Mapping[SplitName, RowSource]
     sources: Mapping[str, str]
     n_units: Mapping[SplitName, int]
     skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     departures: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+    configs: Mapping[str, RowSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Batch:
     """What one training or evaluation step sees.
 
+    Plain inputs (no generator) may be several a row, whose outputs are averaged, or padded maps of different sizes.
+    Augmented ones are always one a row, of `spec.input_shape`.
+
     Attributes:
-        x: model inputs, (n, *spec.input_shape), float32, C-contiguous.
-        y: targets: int64 (n,) classes; float32 (n, n_labels); float32 (n, *space) maps.
+        x: model inputs, (n, *spec.input_shape), float32, C-contiguous; of maps whose sizes vary (n, channels, *space).
+        y: targets: int64 (n,) classes; float32 (n, n_labels); float32 (n, *space) maps; one a row.
         weight: None, or float32 weights of y's shape (0 leaves a position out of loss and metric).
+        row: None where every row has one input; else int64 (n,), the row of the batch that each input is a part of, in
+            ascending order, with every row at least once.
+        sizes: None, or int64 (rows, spatial dims): the true size of each map, which begins at the first corner.
     """
 
     x: FloatArray
     y: Array
     weight: FloatArray | None = None
+    row: npt.NDArray[np.int64] | None = None
+    sizes: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)

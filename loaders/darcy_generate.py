@@ -7,14 +7,11 @@ killed and called again goes on where it was and writes the same bytes.
 
 from __future__ import annotations
 
-import os
 import shutil
-import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,7 @@ from nas360.loaders.darcy_flow import (
 )
 from nas360.loaders.darcy_pde import ALPHA, HIGH, LOW, TAU, coefficient, solve
 from nas360.loaders.mat73_write import encode_chunk, write_stack
+from nas360.loaders.workers import available_cores, worker_pool
 from nas360.seeding import derive
 
 RECIPE = 1  # to be raised whenever the same seed gives other numbers
@@ -91,7 +89,7 @@ def generate(
     done = total - len(todo)
     if done:
         progress(done, total)
-    for _ in _make_parts(todo, seed, workers or _default_workers()):
+    for _ in _make_parts(todo, seed, workers or min(available_cores(), _MAX_WORKERS)):
         done += 1
         progress(done, total)
 
@@ -174,19 +172,16 @@ def _make_parts(todo: Mapping[tuple[str, int], Path], seed: int, workers: int) -
             _make_part(path, name, index, seed)
             yield
         return
-    # fork would copy the locks of whatever threads the caller has
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
     try:
-        for future in as_completed([pool.submit(_make_part, path, *job, seed) for job, path in todo.items()]):
-            future.result()
-            yield
+        with worker_pool(workers) as pool:
+            for future in as_completed([pool.submit(_make_part, path, *job, seed) for job, path in todo.items()]):
+                future.result()
+                yield
     except BrokenProcessPool as cause:
         raise RunError(
             "a process that solves samples ended unexpectedly. If memory is short, free some and call again: finished "
             "samples are kept. If this is your own script, call from under `if __name__ == '__main__':`"
         ) from cause
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _make_part(path: Path, name: str, index: int, seed: int) -> None:
@@ -211,20 +206,3 @@ def _load(path: Path) -> dict[str, Any]:
     # np.load would leave a file open that it opened itself and then found to be damaged
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         return {key: file[key] for key in ("coeff", "sol", "residual")}
-
-
-def _default_workers() -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, _MAX_WORKERS)
-
-
-def _end_with_parent() -> None:
-    """Make this worker end when its parent was killed; the pool alone would leave it waiting for ever."""
-    parent = parent_process()
-    if parent is not None:
-
-        def watch() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=watch, daemon=True).start()

@@ -55,6 +55,7 @@ class Manifest(Frozen):
     """What a dataset repository holds and where it came from.
 
     `departures` tells, for data that is not the official distribution or not known to be, what is not as it should be.
+    `configs` are the further configurations, each with a single split `train`; they have no part in `content_sha256`.
     """
 
     task: str
@@ -63,6 +64,7 @@ class Manifest(Frozen):
     provenance: Provenance
     splits: dict[SplitName, SplitManifest]
     content_sha256: str = Field(pattern=_HEX)
+    configs: dict[str, SplitManifest] = Field(default_factory=dict)
     sources: dict[str, str]
     skipped: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     departures: tuple[str, ...] = ()

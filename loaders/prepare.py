@@ -18,10 +18,11 @@ from filelock import FileLock, Timeout
 
 from nas360 import __version__
 from nas360.errors import DatasetError, RawDataError
-from nas360.files import json_text, read_json, sha256_file, write_json, write_text
+from nas360.files import read_json, sha256_file, write_json, write_text
 from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, Task
 from nas360.loaders.content import ContentHash, combine
 from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
+from nas360.loaders.texts import texts
 from nas360.task import SPLITS, Provenance, SplitName, TaskSpec
 
 Report = Callable[[SplitName, int], None]
@@ -67,7 +68,7 @@ def prepare(
     out = out.absolute()
     with _locked(out):
         _put_back(out)
-        if _present(out, task, loader, key, overwrite):
+        if _present(out, task, key, overwrite):
             return read_manifest(out)
         staging = out.with_name(f".{out.name}.staging")
         _begin(staging, key)
@@ -91,7 +92,7 @@ def prepare(
             departures=() if made else departures,
             notes={**opened.notes, "key": key},
         )
-        for name, text in _texts(task, loader, manifest).items():
+        for name, text in texts(task, manifest).items():
             write_text(staging / name, text)
         _take_place(staging, out)
     return manifest
@@ -161,7 +162,7 @@ def _old(out: Path) -> Path:
     return out.with_name(f".{out.name}.old")
 
 
-def _present(out: Path, task: Task, loader: Loader, key: str, overwrite: bool) -> bool:
+def _present(out: Path, task: Task, key: str, overwrite: bool) -> bool:
     """Whether `out` already is this dataset, whole; an error when it is something that must not be lost."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
@@ -176,9 +177,9 @@ def _present(out: Path, task: Task, loader: Loader, key: str, overwrite: bool) -
             f"Give --overwrite to replace it, or another --out"
         )
     files = {file.path: file.sha256 for split in manifest.splits.values() for file in split.files}
-    texts = {name: sha256(text.encode()).hexdigest() for name, text in _texts(task, loader, manifest).items()}
+    beside = {name: sha256(text.encode()).hexdigest() for name, text in texts(task, manifest).items()}
     # one that lost a file, or whose card or metric this version writes otherwise, is made anew
-    return all((out / path).is_file() and sha256_file(out / path) == known for path, known in (files | texts).items())
+    return all((out / path).is_file() and sha256_file(out / path) == known for path, known in (files | beside).items())
 
 
 def _begin(staging: Path, key: str) -> None:
@@ -225,19 +226,6 @@ def _write_split(staging: Path, loader: Loader, opened: RawData, split: SplitNam
     )
     write_json(done, finished.model_dump(mode="json"))
     return finished
-
-
-def _texts(task: Task, loader: Loader, manifest: Manifest) -> dict[str, str]:
-    """The files of a repository beside its data."""
-    from nas360.loaders.card import card
-    from nas360.loaders.parquet import features
-    from nas360.metric_script import metric_script
-
-    return {
-        "README.md": card(task, features(loader.columns), manifest.public()),
-        "metric.py": metric_script(task.spec, loader.columns["y"].names),
-        MANIFEST: json_text(manifest.public()),
-    }
 
 
 def _take_place(staging: Path, out: Path) -> None:

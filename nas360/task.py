@@ -66,7 +66,18 @@ Output = Annotated[Point | MultiLabel | Dense, Field(discriminator="kind")]
 
 
 class Source(Frozen):
-    """One raw file as its publisher distributes it. Size and hashes are given where they are known."""
+    """One raw file as its publisher distributes it. Size and hashes are given where they are known.
+
+    Attributes:
+        filename: its name in the folder of raw files.
+        url: where it is, or the page where it can be asked for.
+        size_bytes: its size.
+        sha256: its hash.
+        md5: its hash, where the publisher gives this one.
+        note: what it holds.
+        manual: empty, or why no program can fetch it (licence, login, a closed service) and what a person does instead.
+        optional: another form of what the other files hold, which is read when it is there and never fetched.
+    """
 
     filename: str
     url: str
@@ -74,6 +85,8 @@ class Source(Frozen):
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
     note: str = ""
+    manual: str = ""
+    optional: bool = False
 
 
 class Difference(Frozen):

@@ -470,6 +470,6 @@ class TestGeneration:
     def test_a_worker_that_dies_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(darcy_generate, "_MIN_FOR_POOL", 1)
         # an initialiser that fails breaks the pool just as a worker that was killed for memory
-        monkeypatch.setattr(darcy_generate, "_end_with_parent", sys.exit)
+        monkeypatch.setattr(workers, "_end_with_parent", sys.exit)
         with pytest.raises(RunError, match=r"ended unexpectedly.*finished samples are kept"):
             generate(tmp_path, *COUNTS, 0, silent, workers=2)
