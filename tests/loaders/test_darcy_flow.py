@@ -18,7 +18,7 @@ import scipy.io
 
 from nas360.errors import RawDataError, RunError, UserError
 from nas360.files import MIB
-from nas360.loaders import darcy_flow, darcy_generate, mat5
+from nas360.loaders import darcy_flow, darcy_generate, mat5, workers
 from nas360.loaders.base import Rows
 from nas360.loaders.darcy_flow import DarcyPreprocessing, open_raw, read_field
 from nas360.loaders.darcy_generate import generate, write_synthetic
