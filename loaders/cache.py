@@ -43,7 +43,8 @@ def open_split(folder: Path, manifest: Manifest, split: SplitName, columns: Mapp
         columns: types of the columns.
 
     Returns:
-        Column name → array of shape (rows, *column.shape); strings as a unicode array.
+        Column name → array of shape (rows, *column.shape); strings as a unicode array; columns whose sizes vary as an
+        object array of views into one memory map.
 
     Raises:
         DatasetError: when a Parquet file is missing, damaged, or not the one that the manifest names.
@@ -53,7 +54,7 @@ def open_split(folder: Path, manifest: Manifest, split: SplitName, columns: Mapp
     if not (target / _DONE).exists():
         _decode(folder, entry, columns, target)
     try:
-        return {name: _open(target / f"{name}.npy", entry.rows, column) for name, column in columns.items()}
+        return {name: _open(target, name, entry.rows, column) for name, column in columns.items()}
     except (OSError, ValueError) as cause:
         _discard(target)
         raise DatasetError(
@@ -61,12 +62,25 @@ def open_split(folder: Path, manifest: Manifest, split: SplitName, columns: Mapp
         ) from cause
 
 
-def _open(path: Path, rows: int, column: Column) -> Array:
+def _open(folder: Path, name: str, rows: int, column: Column) -> Array:
+    path = folder / f"{name}.npy"
     # a plain array over the map: np.memmap's own subclass makes every index slower
     array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    if array.shape != (rows, *column.shape):
+    if array.shape != ((rows, len(column.shape)) if column.ragged else (rows, *column.shape)):
         raise ValueError(f"{path.name} has shape {array.shape}")
-    return array
+    return _open_ragged(path.with_suffix(".values"), array, column) if column.ragged else array
+
+
+def _open_ragged(path: Path, sizes: Array, column: Column) -> Array:
+    """Views of the values that stand in `path` one after the other, by their sizes."""
+    from nas360.loaders.parquet import split_flat
+
+    n = int(sizes.prod(axis=1).sum())
+    dtype = column.numpy_dtype
+    if path.stat().st_size != n * dtype.itemsize:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes")
+    flat = np.asarray(np.memmap(path, dtype, mode="r")) if n else np.empty(0, dtype)
+    return split_flat(flat, sizes)
 
 
 def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], target: Path) -> None:
@@ -82,31 +96,20 @@ def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], t
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".decoding-"))
     content = ContentHash(columns)
     try:
-        numeric = {
-            name: np.lib.format.open_memmap(
-                temporary / f"{name}.npy", mode="w+", dtype=column.numpy_dtype, shape=(entry.rows, *column.shape)
-            )
-            for name, column in columns.items()
-            if column.dtype != "string"
-        }
-        texts: dict[str, list[Array]] = {name: [] for name, column in columns.items() if column.dtype == "string"}
+        stores = {name: _Store(temporary, name, entry.rows, column) for name, column in columns.items()}
         for rows in read_columns(paths, columns):
             start = content.rows
             content.update(rows)
             if content.rows > entry.rows:
                 break
-            for name, array in numeric.items():
-                array[start : content.rows] = rows[name]
-            for name, parts in texts.items():
-                parts.append(rows[name])
+            for name, store in stores.items():
+                store.add(start, rows[name])
         if content.rows != entry.rows or content.hexdigest() != entry.content_sha256:
             raise DatasetError(
                 f"{folder}: the rows are not those that manifest.json names. Prepare or download the dataset anew"
             )
-        for array in numeric.values():
-            array.flush()
-        for name, parts in texts.items():
-            np.save(temporary / f"{name}.npy", np.concatenate(parts))
+        for store in stores.values():
+            store.finish()
         write_json(temporary / _DONE, {"rows": entry.rows})
         if target.exists() and not (target / _DONE).exists():
             _discard(target)  # what a removal that was killed left
@@ -117,6 +120,41 @@ def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], t
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+class _Store:
+    """One column's files, filled row by row.
+
+    Where sizes vary, `.values` holds all values one after the other, and `.npy` their sizes.
+    """
+
+    def __init__(self, folder: Path, name: str, rows: int, column: Column) -> None:
+        self._path, self._values_path = folder / f"{name}.npy", folder / f"{name}.values"
+        self._column = column
+        self._parts: list[Array] = []  # of strings, and of sizes that vary
+        self._fixed: Array | None = None
+        if column.dtype != "string" and not column.ragged:
+            shape = (rows, *(size for size in column.shape if size is not None))
+            self._fixed = np.lib.format.open_memmap(self._path, mode="w+", dtype=column.numpy_dtype, shape=shape)
+
+    def add(self, start: int, values: Array) -> None:
+        if self._fixed is not None:
+            self._fixed[start : start + len(values)] = values
+        elif self._column.ragged:
+            self._parts += [np.array([value.shape for value in values], dtype=np.int64)]
+            with self._values_path.open("ab") as stream:
+                for value in values:
+                    stream.write(np.ascontiguousarray(value).tobytes())
+        else:
+            self._parts.append(values)
+
+    def finish(self) -> None:
+        if isinstance(self._fixed, np.memmap):
+            self._fixed.flush()
+        elif self._column.ragged:
+            np.save(self._path, np.concatenate(self._parts))
+        else:
+            np.save(self._path, np.concatenate(self._parts))
 
 
 def _discard(folder: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -18,7 +18,8 @@ class ContentHash:
     """SHA-256 over decoded columns, fed in batches.
 
     Every column has a hash of its own over its values in row order: little-endian bytes for numbers, UTF-8 with its
-    length in front for strings. The digest is the hash of the columns' types and hashes.
+    length in front for strings, the sizes in front of each value whose size varies. The digest is the hash of the
+    columns' types and hashes.
     """
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
@@ -33,7 +34,8 @@ class ContentHash:
             raise ValueError(f"columns of different lengths in one batch: {sorted(lengths)}")
         self.rows += lengths.pop()
         for name, column in self._columns.items():
-            self._hashes[name].update(_bytes(rows[name], column))
+            for part in _parts(rows[name], column):
+                self._hashes[name].update(part)
 
     def hexdigest(self) -> str:
         """The hash of all rows so far."""
@@ -44,10 +46,19 @@ class ContentHash:
         return hashlib.sha256(json.dumps([self.rows, summary]).encode()).hexdigest()
 
 
-def _bytes(values: Array, column: Column) -> bytes:
+def _parts(values: Array, column: Column) -> Iterator[bytes]:
     if column.dtype == "string":
         texts = [str(value).encode() for value in values]
-        return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+        yield b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    elif column.ragged:
+        for value in values:
+            yield np.array(value.shape, dtype="<u4").tobytes()
+            yield _little_endian(value)
+    else:
+        yield _little_endian(values)
+
+
+def _little_endian(values: Array) -> bytes:
     return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes()
 
 

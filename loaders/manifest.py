@@ -36,13 +36,17 @@ class DataFile(Frozen):
 
 
 class SplitManifest(Frozen):
-    """One split: rows, units (what the metric averages over), files, and the hash of its decoded content."""
+    """One split: rows, units (what the metric averages over), files, and the hash of its decoded content.
+
+    `skipped` names the units that turned out to be unusable when their rows were made, by reason.
+    """
 
     rows: int = Field(ge=0, le=MAX_ROWS)
     units: int = Field(ge=0, le=MAX_ROWS)
     num_bytes: int = Field(ge=0)
     files: tuple[DataFile, ...]
     content_sha256: str = Field(pattern=_HEX)
+    skipped: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _adds_up(self) -> SplitManifest:
@@ -77,6 +81,10 @@ class Manifest(Frozen):
         if self.content_sha256 != combine({name: split.content_sha256 for name, split in self.splits.items()}):
             raise ValueError("content_sha256 is not that of the splits")
         return self
+
+    def all_splits(self) -> tuple[SplitManifest, ...]:
+        """The splits, then those of the further configurations."""
+        return (*self.splits.values(), *self.configs.values())
 
     def public(self) -> Mapping[str, Any]:
         """The manifest as plain JSON values."""

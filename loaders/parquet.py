@@ -13,15 +13,27 @@ from typing import Any
 
 import datasets
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nas360.errors import DatasetError
 from nas360.files import MIB, atomic_path, sha256_file
 from nas360.loaders.base import Array, Column, Rows
 
-ROW_GROUP_BYTES = 64 * MIB
 SHARD_BYTES = 400 * MIB
+
+
+@dataclass(frozen=True)
+class _Group:
+    """How much a row group may hold."""
+
+    rows: int
+    n_bytes: int
+
+
+GROUP = _Group(rows=65_536, n_bytes=64 * MIB)
 
 
 def features(columns: Mapping[str, Column]) -> datasets.Features:
@@ -30,21 +42,30 @@ def features(columns: Mapping[str, Column]) -> datasets.Features:
 
 
 def _feature(column: Column) -> Any:
-    if column.names:
-        return datasets.ClassLabel(names=list(column.names))
-    value = datasets.Value(column.dtype)
-    if len(column.shape) == 0:
+    value = datasets.ClassLabel(names=list(column.names)) if column.names else datasets.Value(column.dtype)
+    if len(column.shape) <= 1 or column.ragged:
+        for size in reversed(column.shape):
+            value = datasets.List(value, length=-1 if size is None else size)
         return value
-    if len(column.shape) == 1:
-        return datasets.List(value, length=column.shape[0])
     fixed = {2: datasets.Array2D, 3: datasets.Array3D, 4: datasets.Array4D}[len(column.shape)]
     return fixed(shape=column.shape, dtype=column.dtype)
+
+
+def fits(value: Array, column: Column) -> bool:
+    """Whether one row's value has the column's dtype and shape; sizes that vary may be any."""
+    return (
+        value.dtype == column.numpy_dtype
+        and value.ndim == len(column.shape)
+        and all(size is None or size == got for size, got in zip(column.shape, value.shape, strict=True))
+    )
 
 
 def _to_arrow(values: Array, column: Column, kind: pa.DataType) -> pa.Array:
     """One column of a batch, without a Python object per value."""
     if column.dtype == "string":
         return pa.array(values.tolist(), type=pa.string())
+    if column.ragged:
+        return _ragged_to_arrow(values, column)
     dtype = column.numpy_dtype
     if values.dtype != dtype or values.shape[1:] != column.shape:
         raise ValueError(f"got {values.dtype}{values.shape[1:]}, the column is {dtype}{column.shape}")
@@ -52,34 +73,102 @@ def _to_arrow(values: Array, column: Column, kind: pa.DataType) -> pa.Array:
     if len(column.shape) == 0:
         return flat
     if len(column.shape) == 1:
-        return pa.FixedSizeListArray.from_arrays(flat, column.shape[0])
+        return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
     nested = flat
-    for size in reversed(column.shape):
+    for size in reversed(values.shape[1:]):
         offsets = pa.array(np.arange(0, len(nested) + 1, size, dtype=np.int32))
         nested = pa.ListArray.from_arrays(offsets, nested)
     return pa.ExtensionArray.from_storage(kind, nested)
 
 
+def _ragged_to_arrow(values: Array, column: Column) -> pa.Array:
+    """Values of different sizes as lists in lists."""
+    several = column.shape.count(None) > 1  # then an empty value's shape could not be told from its lists
+    wrong = [
+        value
+        for value in values
+        if not isinstance(value, np.ndarray) or not fits(value, column) or (several and not value.size)
+    ]
+    if wrong:
+        got = f"{wrong[0].dtype}{wrong[0].shape}" if isinstance(wrong[0], np.ndarray) else type(wrong[0]).__name__
+        raise ValueError(f"got {got}, the column is {column.numpy_dtype}{column.shape}")
+    sizes = np.array([value.shape for value in values], dtype=np.int64).reshape(len(values), len(column.shape))
+    flat = [np.ascontiguousarray(value).reshape(-1) for value in values]
+    nested = pa.array(np.concatenate(flat) if flat else np.empty(0, column.numpy_dtype))
+    for level in reversed(range(len(column.shape))):
+        size = column.shape[level]
+        if size is not None and level > 0:
+            nested = pa.FixedSizeListArray.from_arrays(nested, size)
+            continue
+        # a row has as many lists at this level as the product of its sizes above
+        lengths = np.repeat(sizes[:, level], sizes[:, :level].prod(axis=1))
+        nested = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], lengths.cumsum()]).astype(np.int32)), nested)
+    return nested
+
+
 def to_numpy(array: pa.Array, column: Column) -> Array:
-    """One Arrow column chunk as a NumPy array of shape (n, *column.shape).
+    """One Arrow column chunk as a NumPy array of shape (n, *column.shape); of objects where sizes vary.
 
     Raises:
         DatasetError: when the file's values have another size than the column declares.
     """
     if column.dtype == "string":
         return np.array(array.to_pylist(), dtype=np.str_)
+    if column.ragged:
+        return _ragged_to_numpy(array, column)
     dtype = column.numpy_dtype
     n, flat = len(array), array
     if isinstance(flat, pa.ExtensionArray):
         flat = flat.storage
     while pa.types.is_nested(flat.type):
         flat = flat.flatten()
+    shape = tuple(size for size in column.shape if size is not None)
     values = flat.to_numpy(zero_copy_only=False)
-    if values.size != n * int(np.prod(column.shape)) or flat.null_count:
+    if values.size != n * int(np.prod(shape)) or flat.null_count:
         raise DatasetError(
             f"a column holds {values.size} values (or empty ones) in {n} rows, where each row must hold {column.shape}"
         )
-    return np.asarray(values, dtype=dtype).reshape(n, *column.shape)
+    return np.asarray(values, dtype=dtype).reshape(n, *shape)
+
+
+def _ragged_to_numpy(array: pa.Array, column: Column) -> Array:
+    wrong = DatasetError(f"a column holds values that are not of shape {column.shape}, or empty ones")
+    sizes = np.empty((len(array), len(column.shape)), dtype=np.int64)
+    above = np.ones(len(array), dtype=np.int64)  # lists that belong to each row at this level
+    nested = array
+    for level, size in enumerate(column.shape):
+        if not pa.types.is_nested(nested.type) or nested.null_count:
+            raise wrong
+        lengths = pc.list_value_length(nested).to_numpy(zero_copy_only=False).astype(np.int64)
+        first = np.minimum(above.cumsum() - above, max(len(lengths) - 1, 0))
+        sizes[:, level] = np.where(above > 0, lengths[first] if len(lengths) else 0, size or 0)
+        if (lengths != np.repeat(sizes[:, level], above)).any() or (size is not None and (lengths != size).any()):
+            raise wrong
+        above *= sizes[:, level]
+        nested = nested.flatten()
+    if pa.types.is_nested(nested.type) or nested.null_count:
+        raise wrong
+    flat = np.asarray(nested.to_numpy(zero_copy_only=False), dtype=column.numpy_dtype)
+    return split_flat(flat, sizes)
+
+
+def split_flat(flat: Array, sizes: npt.NDArray[np.int64]) -> Array:
+    """Values of different shapes from one after the other.
+
+    Args:
+        flat: all values, (total,).
+        sizes: shape of each value, (n, ndim).
+
+    Returns:
+        An object array (n,) of views of `flat`.
+    """
+    out = np.empty(len(sizes), dtype=object)
+    ends = sizes.prod(axis=1).cumsum()
+    start = 0
+    for row, (end, shape) in enumerate(zip(ends.tolist(), sizes.tolist(), strict=True)):
+        out[row] = flat[start:end].reshape(shape)
+        start = end
+    return out
 
 
 @dataclass(frozen=True)
@@ -108,22 +197,18 @@ def write_split(folder: Path, split: str, columns: Mapping[str, Column], batches
     """
     folder.mkdir(parents=True, exist_ok=True)
     schema = features(columns).arrow_schema
-    row_bytes = max(1, sum(_row_bytes(column) for column in columns.values()))
-    group_rows = max(1, min(65_536, ROW_GROUP_BYTES // row_bytes))
-    groups_a_shard = max(1, SHARD_BYTES // (group_rows * row_bytes))
     written: list[tuple[Path, int]] = []
-    groups = _regroup((_table(rows, columns, schema) for rows in batches), group_rows)
-    pending: pa.Table | None = next(groups, schema.empty_table())  # an empty split is still one file, with the schema
+    groups = _groups(((_table(rows, columns, schema), _row_bytes(rows, columns)) for rows in batches), GROUP)
+    # an empty split is still one file, with the schema
+    pending: tuple[pa.Table, int] | None = next(groups, (schema.empty_table(), 0))
     while pending is not None:
         path = folder / f"{split}-{len(written):05d}.unfinished.parquet"
-        rows = 0
+        rows = n_bytes = 0
         with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **_options(columns)) as writer:
-            for _ in range(groups_a_shard):
-                writer.write_table(pending, row_group_size=group_rows)
-                rows += len(pending)
+            while pending is not None and (rows == 0 or n_bytes + pending[1] <= SHARD_BYTES):
+                writer.write_table(pending[0], row_group_size=max(1, len(pending[0])))
+                rows, n_bytes = rows + len(pending[0]), n_bytes + pending[1]
                 pending = next(groups, None)
-                if pending is None:
-                    break
         written.append((path, rows))
     shards = []
     for number, (path, rows) in enumerate(written):
@@ -132,10 +217,18 @@ def write_split(folder: Path, split: str, columns: Mapping[str, Column], batches
     return shards
 
 
-def _row_bytes(column: Column) -> int:
-    if column.dtype == "string":
-        return 16
-    return int(np.prod(column.shape)) * column.numpy_dtype.itemsize
+def _row_bytes(rows: Rows, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
+    """Bytes of each row before compression, (n,)."""
+    n = len(rows["id"])
+    total = np.zeros(n, dtype=np.int64)
+    for name, column in columns.items():
+        if column.dtype == "string":
+            total += 16
+        elif column.ragged:
+            total += np.fromiter((value.nbytes for value in rows[name]), np.int64, n)
+        else:
+            total += rows[name].nbytes // max(1, n)
+    return total
 
 
 def _options(columns: Mapping[str, Column]) -> dict[str, Any]:
@@ -156,22 +249,25 @@ def _table(rows: Rows, columns: Mapping[str, Column], schema: pa.Schema) -> pa.T
     )
 
 
-def _regroup(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of `rows` rows, the last one shorter."""
+def _groups(tables: Iterable[tuple[pa.Table, npt.NDArray[np.int64]]], limit: _Group) -> Iterator[tuple[pa.Table, int]]:
+    """The same rows in tables that are as large as `limit` allows, however they came; each with its bytes."""
     held: list[pa.Table] = []
-    n_held = 0
-    for table in tables:
+    rows = n_bytes = 0
+    for table, row_bytes in tables:
         start = 0
         while start < len(table):
-            piece = table.slice(start, rows - n_held)
-            held.append(piece)
-            n_held += len(piece)
-            start += len(piece)
-            if n_held == rows:
-                yield pa.concat_tables(held).combine_chunks()
-                held, n_held = [], 0
+            ends = n_bytes + row_bytes[start:].cumsum()
+            # one row always fits, lest there be no end
+            fitting = max(int(np.searchsorted(ends, limit.n_bytes, side="right")), int(rows == 0))
+            taken = min(fitting, limit.rows - rows)
+            if taken:
+                held.append(table.slice(start, taken))
+                rows, n_bytes, start = rows + taken, int(ends[taken - 1]), start + taken
+            if start < len(table) or rows == limit.rows:
+                yield pa.concat_tables(held).combine_chunks(), n_bytes
+                held, rows, n_bytes = [], 0, 0
     if held:
-        yield pa.concat_tables(held).combine_chunks()
+        yield pa.concat_tables(held).combine_chunks(), n_bytes
 
 
 def read_columns(paths: Iterable[Path], columns: Mapping[str, Column], batch_rows: int = 4096) -> Iterator[Rows]:
@@ -186,8 +282,9 @@ def read_columns(paths: Iterable[Path], columns: Mapping[str, Column], batch_row
             missing = set(columns) - set(file.schema_arrow.names)
             if missing:
                 raise DatasetError(f"{path}: lacks the columns {', '.join(sorted(missing))}. Prepare the dataset anew")
-            for batch in file.iter_batches(batch_size=batch_rows, columns=list(columns)):
-                yield {name: to_numpy(batch.column(name), column) for name, column in columns.items()}
+            for group in range(file.num_row_groups):  # one by one, since these are bounded in bytes
+                for batch in file.iter_batches(batch_size=batch_rows, row_groups=[group], columns=list(columns)):
+                    yield {name: to_numpy(batch.column(name), column) for name, column in columns.items()}
         except (pa.ArrowException, OSError) as cause:
             raise DatasetError(
                 f"{path}: not a readable Parquet file ({cause}). Prepare or download the dataset anew"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -19,13 +19,14 @@ from filelock import FileLock, Timeout
 from nas360 import __version__
 from nas360.errors import DatasetError, RawDataError
 from nas360.files import read_json, sha256_file, write_json, write_text
-from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, Task
+from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, RowSource, Task
 from nas360.loaders.content import ContentHash, combine
 from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
+from nas360.loaders.pieces import pieces_of
 from nas360.loaders.texts import texts
 from nas360.task import SPLITS, Provenance, SplitName, TaskSpec
 
-Report = Callable[[SplitName, int], None]
+Report = Callable[[str, int], None]
 
 
 def prepare(
@@ -35,6 +36,7 @@ def prepare(
     *,
     require_complete: bool = False,
     overwrite: bool = False,
+    workers: int = 1,
     report: Report = lambda split, rows: None,
 ) -> Manifest:
     """Write a task's dataset repository.
@@ -44,9 +46,10 @@ def prepare(
         raw: folder with the raw files in their official layout.
         out: the repository's folder; must not exist, be empty, or hold the same dataset (which is then kept).
         require_complete: refuse raw data that is not known to be the official distribution; of generated and synthetic
-            data only the number of units is asked.
+            data only the number of units is asked, where the official one is known.
         overwrite: replace another dataset at `out`.
-        report: called after every batch of rows with the split and the rows written so far.
+        workers: processes that make rows, where the task allows it; the result does not depend on it.
+        report: called after every batch of rows with the split (or configuration) and its rows so far.
 
     Returns:
         The manifest.
@@ -60,7 +63,7 @@ def prepare(
     made = _made(raw, opened)
     missing = missing_units(task.spec, opened.n_units)
     departures = (*([missing] if missing else []), *opened.departures, *_other_files(task.spec, opened))
-    if require_complete and (missing if made else departures):
+    if require_complete and (missing if made and task.spec.splits_exact else departures):
         raise RawDataError(
             f"the raw data is not the official distribution: {'; '.join(departures)}. Get the official files"
         )
@@ -72,7 +75,20 @@ def prepare(
             return read_manifest(out)
         staging = out.with_name(f".{out.name}.staging")
         _begin(staging, key)
-        splits = {split: _write_split(staging, loader, opened, split, report) for split in SPLITS}
+        splits = {
+            split: _write_split(staging, loader, split, opened.splits[split], opened.n_units[split], workers, report)
+            for split in SPLITS
+        }
+        configs = {
+            name: _write_split(staging, loader, "train", source, None, workers, report, config=name)
+            for name, source in sorted(opened.configs.items())
+        }
+        departures += tuple(
+            f"{split} lacks {sum(map(len, splits[split].skipped.values())):,} {task.spec.unit_of_split}s that could "
+            f"not be used"
+            for split in SPLITS
+            if splits[split].skipped
+        )
         departures += tuple(
             f"{split} has {splits[split].rows:,} rows, officially {rows:,}"
             for split, rows in task.spec.rows.items()
@@ -87,8 +103,9 @@ def prepare(
             provenance=made or ("partial" if departures else "official"),
             splits=splits,
             content_sha256=combine({split: splits[split].content_sha256 for split in SPLITS}),
+            configs=configs,
             sources=dict(opened.sources),
-            skipped={reason: tuple(names) for reason, names in opened.skipped.items()},
+            skipped=_join([opened.skipped, *(split.skipped for split in splits.values())]),
             departures=() if made else departures,
             notes={**opened.notes, "key": key},
         )
@@ -99,7 +116,9 @@ def prepare(
 
 
 def missing_units(spec: TaskSpec, n_units: Mapping[SplitName, int]) -> str:
-    """The splits whose size is not the official one, in words; empty when all are."""
+    """The splits whose size is not the official one, in words; empty when all are, or when it is not known."""
+    if not spec.splits_exact:
+        return ""
     wrong = [
         f"{split} has {n_units[split]:,} of {spec.splits[split]:,}"
         for split in SPLITS
@@ -176,7 +195,7 @@ def _present(out: Path, task: Task, key: str, overwrite: bool) -> bool:
             f"{out} holds a dataset that was made from other raw files or by another version. "
             f"Give --overwrite to replace it, or another --out"
         )
-    files = {file.path: file.sha256 for split in manifest.splits.values() for file in split.files}
+    files = {file.path: file.sha256 for split in manifest.all_splits() for file in split.files}
     beside = {name: sha256(text.encode()).hexdigest() for name, text in texts(task, manifest).items()}
     # one that lost a file, or whose card or metric this version writes otherwise, is made anew
     return all((out / path).is_file() and sha256_file(out / path) == known for path, known in (files | beside).items())
@@ -195,37 +214,74 @@ def _begin(staging: Path, key: str) -> None:
         write_json(mark, {"key": key})
 
 
-def _write_split(staging: Path, loader: Loader, opened: RawData, split: SplitName, report: Report) -> SplitManifest:
-    done = staging / f"{split}.json"
+def _write_split(
+    staging: Path,
+    loader: Loader,
+    split: SplitName,
+    source: RowSource,
+    units: int | None,
+    workers: int,
+    report: Report,
+    config: str = "",
+) -> SplitManifest:
+    """Write one split, of the standard configuration or a further one; what was finished before is kept.
+
+    Args:
+        staging: where to.
+        loader: for the columns.
+        split: its name.
+        source: its rows.
+        units: how many units the raw data has; None where a row is a unit.
+        workers: processes that make rows.
+        report: see `prepare`.
+        config: name of the further configuration.
+    """
+    name = config or split
+    done = staging / f"{name}.json"
     if done.exists():
         finished = SplitManifest.model_validate(read_json(done, 1 << 26, DatasetError))
-        report(split, finished.rows)
+        report(name, finished.rows)
         return finished
     from nas360.loaders.parquet import write_split
 
     content = ContentHash(loader.columns)
+    skipped: list[Mapping[str, tuple[str, ...]]] = []
 
     def batches() -> Iterator[Rows]:
-        for rows in opened.splits[split]():
-            content.update(rows)
-            yield rows
-            report(split, content.rows)
+        for piece in pieces_of(source, workers):
+            skipped.append(piece.skipped)
+            for rows in piece.rows:
+                content.update(rows)
+                yield rows
+                report(name, content.rows)
 
-    shards = write_split(staging / "data", split, loader.columns, batches())
+    folder = config or "data"
+    shards = write_split(staging / folder, split, loader.columns, batches())
     if content.rows == 0:
-        raise RawDataError(f"no rows for the split {split!r}: the raw files are too few to make every split")
+        raise RawDataError(f"no rows for the split {name!r}: the raw files are too few to make every split")
+    left_out = _join(skipped)
     finished = SplitManifest(
         rows=content.rows,
-        units=opened.n_units[split],
+        units=content.rows if units is None else units - sum(map(len, left_out.values())),
         num_bytes=sum(shard.n_bytes for shard in shards),
         files=tuple(
-            DataFile(path=f"data/{shard.path.name}", rows=shard.rows, bytes=shard.n_bytes, sha256=shard.sha256)
+            DataFile(path=f"{folder}/{shard.path.name}", rows=shard.rows, bytes=shard.n_bytes, sha256=shard.sha256)
             for shard in shards
         ),
         content_sha256=content.hexdigest(),
+        skipped=left_out,
     )
     write_json(done, finished.model_dump(mode="json"))
     return finished
+
+
+def _join(skipped: Iterable[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    """Names by reason, from several such tables."""
+    joined: dict[str, tuple[str, ...]] = {}
+    for part in skipped:
+        for reason, names in part.items():
+            joined[reason] = (*joined.get(reason, ()), *names)
+    return joined
 
 
 def _take_place(staging: Path, out: Path) -> None:
