@@ -61,6 +61,7 @@ SPEC = TaskSpec(
     decimals=2,
     unit_of_split="sequence",
     splits={"train": 71753, "validation": 2490, "test": 149400},
+    splits_exact=False,
     final_training=("train",),
     repo="nas360/deepsea",
     licence="CC-BY-4.0 (as NAS-Bench-360 lists it; not confirmed by the publishers of the bundle)",

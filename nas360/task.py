@@ -117,6 +117,9 @@ class TaskSpec(Frozen):
         decimals: digits after the point in the paper's Table 2; ranks compare at this precision.
         unit_of_split: what `splits` counts: the thing that the metric averages over (image, record, protein…).
         splits: official sizes in that unit.
+        splits_exact: whether our protocol makes exactly these of the official files. Where not (`differences` tells
+            why), they are the reference's, other sizes are no departure, and the loader itself must tell whole files
+            from partial ones.
         rows: official number of dataset rows, for splits where it is known and differs from `splits`.
         group: column that ties rows to the unit, where a unit has several rows.
         final_training: splits that final training uses; test is read once, after it.
@@ -145,6 +148,7 @@ class TaskSpec(Frozen):
     decimals: int = Field(ge=0, le=6)
     unit_of_split: str
     splits: Mapping[SplitName, int]
+    splits_exact: bool = True
     rows: Mapping[SplitName, int] = Field(default_factory=dict)
     group: str | None = None
     final_training: tuple[SplitName, ...] = ("train", "validation")
@@ -168,6 +172,10 @@ class TaskSpec(Frozen):
         if self.class_names and len(self.class_names) != self.output.channels:
             raise ValueError(f"{len(self.class_names)} class names for {self.output.channels} outputs")
         return self
+
+    def official_size(self, split: SplitName) -> str:
+        """The size of a split for readers: `71,753`, or `about 71,753` where it is only the reference's."""
+        return f"{'' if self.splits_exact else 'about '}{self.splits[split]:,}"
 
     def error(self, score: float) -> float:
         """The metric as an error, lower better: itself, or 1 - score for a higher-is-better metric."""

@@ -79,7 +79,7 @@ def _show(result: Evaluation, spec: TaskSpec) -> None:
     )
     if spec.direction == "higher":
         table.add_row("error", f"{result.error:.{spec.decimals + 2}f}", "1 - score")
-    table.add_row(f"{spec.unit_of_split}s scored", f"{result.n:,}", f"official: {spec.splits[result.split]:,}")
+    table.add_row(f"{spec.unit_of_split}s scored", f"{result.n:,}", f"official: {spec.official_size(result.split)}")
     for name, value in result.extra.items():
         table.add_row(name.replace("_", " "), _number(value), "")
     console.print(table)

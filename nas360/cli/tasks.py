@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas360.cli.output import console, print_json
+from nas360.task import SPLITS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +30,8 @@ def tasks(
 ) -> None:
     """List the ten tasks of the benchmark in the paper's order.
 
-    An arrow tells whether a lower (↓) or a higher (↑) metric is better. Sizes count what the metric averages over.
+    An arrow tells whether a lower (↓) or a higher (↑) metric is better. Sizes count what the metric averages over;
+    those after ≈ are the reference's, which ours only come near to.
     A task without a loader has its facts here, but nas360 cannot prepare or read its data yet. A narrow terminal
     shows fewer columns; a pipe, a file and --json have all.
 
@@ -71,7 +73,8 @@ def _row(task: Task) -> dict[str, str]:
         "input": _shape(spec.input_shape),
         "output": _output(spec),
         "metric": f"{spec.metric} {_ARROWS[spec.direction]}",
-        **{split: f"{spec.splits[split]:,}" for split in ("train", "validation", "test")},
+        # the table is wide enough without the word
+        **{split: f"{'' if spec.splits_exact else '≈'}{spec.splits[split]:,}" for split in SPLITS},
         "loader": "yes" if task.make_loader else "no",
     }
 
@@ -150,7 +153,7 @@ def _facts(task: Task) -> Iterator[tuple[str, str]]:
     yield "loss", spec.loss
     bounds = f"{low:g} to {'∞' if high is None else f'{high:g}'}"
     yield "metric", f"{spec.metric} {_ARROWS[spec.direction]}, {spec.unit}, {bounds}; {spec.direction} is better"
-    yield "sizes", ", ".join(f"{split} {spec.splits[split]:,}" for split in spec.splits) + f" ({spec.unit_of_split}s)"
+    yield "sizes", ", ".join(f"{split} {spec.official_size(split)}" for split in SPLITS) + f" ({spec.unit_of_split}s)"
     if spec.rows:
         yield "rows", ", ".join(f"{split} {rows:,}" for split, rows in spec.rows.items())
     yield "final training", " + ".join(spec.final_training)

@@ -16,8 +16,13 @@ from nas360.cli.tasks import show_task
 from nas360.cli.tasks import tasks as list_tasks
 from nas360.errors import UnknownNameError
 from nas360.loaders import TASKS
+from nas360.task import TaskSpec
 
 KEYS = {"id", "name", "spatial_dims", "input_shape", "output", "metric", "direction", "splits"}
+
+
+def _train_size(spec: TaskSpec) -> str:
+    return f"{'' if spec.splits_exact else '≈'}{spec.splits['train']:,}"
 
 
 @pytest.mark.parametrize("columns", ["40", "80", "200"])
@@ -30,7 +35,7 @@ def test_table_has_one_line_for_each_task_at_any_width(columns: str, monkeypatch
     for row in rows:
         if row[0] in TASKS:
             spec = TASKS[row[0]].spec
-            assert f"{spec.splits['train']:,}" in row
+            assert _train_size(spec) in row
             assert row[row.index(spec.metric) + 1] == {"lower": "↓", "higher": "↑"}[spec.direction]
             assert row[-1] == ("yes" if TASKS[spec.id].make_loader else "no")
 
@@ -54,7 +59,7 @@ def test_a_narrow_terminal_shows_fewer_columns_and_says_so(width: int, monkeypat
         (row,) = [row for row in rows if row[:1] == [task.spec.id]]
         assert task.spec.metric in row
         if "train" in heading:
-            assert f"{task.spec.splits['train']:,}" in row
+            assert _train_size(task.spec) in row
     if width >= 40:
         assert max(map(len, lines)) <= width
     if width >= 80:
