@@ -111,7 +111,7 @@ def make_plan(
         architectures: the method's own, then narrower ones.
         measure: cost of an architecture, a sample.
         n_train: training rows.
-        n_predict: rows that will be predicted.
+        n_predict: inputs that will be predicted.
         dense: whether the task wants one value a position; then batches are small.
         max_steps: shorten further; not for `full`, which would not be full then.
 

@@ -11,6 +11,7 @@ from nas360.baselines import cost, ends
 from nas360.baselines.budget import Plan, check_budget, make_plan
 from nas360.baselines.device import choose_device, owned_randomness
 from nas360.baselines.method import Method
+from nas360.baselines.predict import count_inputs
 from nas360.errors import RunError
 from nas360.loaders.data import TaskData
 from nas360.seeding import derive
@@ -80,9 +81,10 @@ class Request:
         """What will be trained, and for how long; see `budget.make_plan`."""
         space, spec = self.method.space, self.spec
         first = space.default(spec)
-        n_predict = len(self.data.rows(self.scored_split))
+        preprocessing = self.data.preprocessing(*self.training_splits)
+        n_predict = count_inputs(self.data.rows(self.scored_split), preprocessing, spec)
         if self.validation_is_free:
-            n_predict += len(self.data.rows("validation"))
+            n_predict += count_inputs(self.data.rows("validation"), preprocessing, spec)
         return make_plan(
             budget,
             self.method.recipe_for(spec),

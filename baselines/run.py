@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 from torch import nn
 
 from nas360.baselines import ends
@@ -26,7 +25,7 @@ from nas360.baselines.watch import Silent, Watcher
 from nas360.errors import RunError
 from nas360.evaluate import evaluate
 from nas360.files import write_json
-from nas360.loaders.base import Preprocessing
+from nas360.loaders.base import Array, Preprocessing
 from nas360.loaders.data import TaskData
 from nas360.loaders.scoring import load_references, score_file
 from nas360.predictions import Predictions, write_predictions
@@ -163,7 +162,7 @@ class _Run:
 
         return score
 
-    def _predict(self, model: nn.Module, split: SplitName, preprocessing: Preprocessing) -> npt.NDArray[Any]:
+    def _predict(self, model: nn.Module, split: SplitName, preprocessing: Preprocessing) -> Array | list[Array]:
         request, recipe = self.request, self.plan.recipe
         dtype = autocast_dtype(recipe.precision, request.device)
         rows = request.data.rows(split)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -163,8 +163,25 @@ class TaskData:
 
     def preprocessing(self, *splits: SplitName) -> Preprocessing:
         """From rows to model inputs, with whatever must be fitted fitted on the rows of these splits."""
-        rows = self.rows(*splits)
-        return self.loader.fit({name: rows.column(name) for name in self.loader.columns})
+        return self.loader.fit(_Columns(self.rows(*splits), tuple(self.loader.columns)))
+
+
+class _Columns(Mapping[str, Array]):
+    """Whole columns, each read when it is asked for: most preprocessings fit nothing."""
+
+    def __init__(self, rows: SplitRows, names: tuple[str, ...]) -> None:
+        self._rows, self._names = rows, names
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._rows.column(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def datasets_root() -> Path:

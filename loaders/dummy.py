@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas360.evaluate import kind_of
+from nas360.evaluate import expected_of, kind_of
 from nas360.loaders.data import TaskData
-from nas360.loaders.scoring import load_references
-from nas360.matching import Array
+from nas360.loaders.scoring import as_rows, load_references
+from nas360.matching import Array, true_values
 from nas360.task import SplitName
 
 
@@ -34,7 +34,8 @@ def constant_predictions(data: TaskData, split: SplitName = "test") -> tuple[tup
         constant = np.int64(np.bincount(classes, minlength=data.spec.output.channels).argmax())
         values: Array | list[Array] = np.full(n, constant)
     elif kind == "scores":
-        values = np.tile(rows.column("y").mean(axis=0, dtype=np.float64).astype(np.float32), (n, 1))
+        labels = np.asarray(true_values(expected_of(data.spec), as_rows(rows.column("y"))))
+        values = np.tile(labels.mean(axis=0, dtype=np.float64).astype(np.float32), (n, 1))
     elif kind == "maps" and -1 in data.spec.prediction_shape:
         known = [one[~np.isnan(one)] for one in rows.column("y")]
         mean = sum(float(one.sum(dtype=np.float64)) for one in known) / sum(one.size for one in known)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nas360.errors import UserError
 from nas360.evaluate import Evaluation, References, evaluate, reference_columns, size_limit
+from nas360.loaders.base import Array
 from nas360.loaders.data import TaskData, load_task
 from nas360.predictions import read_predictions
 from nas360.task import SPLITS, SplitName
@@ -29,11 +30,16 @@ def load_references(data: TaskData, split: SplitName = "test") -> References:
     rows = data.rows(split)
     return References(
         ids=rows.ids.tolist(),
-        y=rows.column("y"),
+        y=as_rows(rows.column("y")),
         columns={name: rows.column(name) for name in reference_columns(data.spec).values()},
         class_names=data.loader.columns["y"].names,
         split=split,
     )
+
+
+def as_rows(column: Array) -> Array | list[Array]:
+    """A column as references have it: a list where sizes vary."""
+    return list(column) if column.dtype == object else column
 
 
 def evaluate_predictions(

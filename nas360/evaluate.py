@@ -11,7 +11,7 @@ import numpy as np
 
 from nas360 import prediction_formats
 from nas360.errors import DatasetError, PredictionsError
-from nas360.matching import Array, Expected, Kind, fit
+from nas360.matching import Array, Expected, Kind, fit, true_values
 from nas360.metrics import METRICS, Metric
 from nas360.predictions import Predictions
 from nas360.task import Dense, MultiLabel, Output, SplitName, TaskSpec
@@ -23,8 +23,9 @@ class References:
 
     Attributes:
         ids: row ids, all different.
-        y: one row each: class indices (n,); labels 0 or 1 (n, n_labels); maps (n, *space); or a list of maps whose
-            sizes vary.
+        y: one row each: class indices (n,); labels 0 or 1 (n, n_labels), or a list of the labels that each row has;
+            maps (n, *space), which may be larger than predictions and are then scored over their centre; or a list of
+            maps whose sizes vary.
         columns: further dataset columns by name, one row each.
         class_names: names of the classes, where the dataset has them.
         split: the split they are of.
@@ -130,14 +131,17 @@ def evaluate(predictions: Predictions, references: References, spec: TaskSpec) -
         PredictionsError: telling every fault of the predictions at once.
         DatasetError: when the metric is not defined on these references.
     """
-    shapes = [np.shape(one) for one in references.y] if -1 in spec.prediction_shape else None
     expected = expected_of(spec, references.class_names)
+    shapes = [np.shape(one) for one in references.y] if -1 in spec.prediction_shape else None
     values, faults = fit(expected, predictions.values, predictions.ids, references.ids, shapes)
     if faults:
         raise PredictionsError(_all_faults(predictions.source, spec, references.split, faults))
-    columns = {keyword: references.columns[column] for keyword, column in reference_columns(spec).items()}
     try:
-        numbers = metric_of(spec)(values, references.y, spec.output.channels, **columns)
+        columns = {
+            keyword: np.asarray(true_values(expected, references.columns[column]))
+            for keyword, column in reference_columns(spec).items()
+        }
+        numbers = metric_of(spec)(values, true_values(expected, references.y), spec.output.channels, **columns)
     except OverflowError as cause:
         raise PredictionsError(f"{predictions.source}: values too large to score. Check the unit") from cause
     except ValueError as cause:

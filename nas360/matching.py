@@ -50,6 +50,52 @@ class Expected:
         return f"a map of {size} " + ("real numbers" if self.kind == "maps" else "probabilities from 0 to 1")
 
 
+def true_values(expected: Expected, values: Array | Sequence[Array]) -> Array | Ragged:
+    """References, or a column that goes with them, in the form that the metric takes.
+
+    A list of labels a row becomes a row of 0 and 1. A map that is larger than a prediction is scored over its central
+    part. All else stays as it is.
+
+    Args:
+        expected: what one prediction is.
+        values: one row each.
+
+    Raises:
+        ValueError: a label is none of the task's.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype == object:
+        rows = [np.asarray(one) for one in values]
+        return multi_hot(rows, expected.n_outputs) if expected.kind == "scores" else rows
+    if expected.kind == "scores" and values.shape[1:] != (expected.n_outputs,):
+        return multi_hot(list(values), expected.n_outputs)  # lists that happen to be of one length
+    maps = expected.kind in ("maps", "probabilities") and values.ndim == 1 + len(expected.shape)
+    return central(values, expected.shape) if maps else values
+
+
+def multi_hot(labels: Sequence[Array], n_labels: int) -> Array:
+    """Lists of label indices as rows of 0 and 1, uint8 (n, n_labels).
+
+    Raises:
+        ValueError: a label is below 0 or not below `n_labels`.
+    """
+    out = np.zeros((len(labels), n_labels), dtype=np.uint8)
+    rows = np.repeat(np.arange(len(labels)), [len(one) for one in labels])
+    index = np.concatenate([*labels, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    if index.size and (index.min() < 0 or index.max() >= n_labels):
+        raise ValueError(f"labels from {index.min()} to {index.max()}, where 0 to {n_labels - 1} are known")
+    out[rows, index] = 1
+    return out
+
+
+def central(maps: Array, shape: tuple[int, ...]) -> Array:
+    """The central part of maps, (n, *space) → (n, *shape), along every axis that is larger than `shape` says."""
+    for axis, (size, wanted) in enumerate(zip(maps.shape[1:], shape, strict=True), start=1):
+        if size > wanted > 0:
+            start = (size - wanted) // 2
+            maps = maps[(slice(None),) * axis + (slice(start, start + wanted),)]
+    return maps
+
+
 def shown(names: Sequence[str]) -> str:
     """The first few names, quoted and cut, and how many more there are."""
     some = [repr(name if len(name) <= MAX_SHOWN_LENGTH else name[:MAX_SHOWN_LENGTH] + "…") for name in names[:N_SHOWN]]

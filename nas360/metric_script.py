@@ -63,7 +63,10 @@ def compute(
 
 
 def accumulator() -> Accumulator:
-    """`update(predictions, references, **columns)` for each part, then `compute()`."""
+    """`update(predictions, references, **columns)` for each part, then `compute()`.
+
+    Predictions and references in one order, and in the metric's own form: `true_values(EXPECTED, references)`.
+    """
     return Accumulator({observe}, {reduce}, EXPECTED.n_outputs)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nas360.errors import PredictionsError
-from nas360.matching import Array, Expected, fit
+from nas360.matching import Array, Expected, fit, true_values
 from nas360.metrics import Score, State, Values
 from nas360.prediction_formats import read_json_file, read_npy, read_npz, size_limit
 
@@ -49,7 +49,8 @@ def score_arrays(
     values, faults = fit(expected, as_values(predictions), ids, known, shapes)
     if faults:
         raise PredictionsError("the predictions do not fit:" + "".join(f"\n  - {fault}" for fault in faults))
-    return reduce(observe(values, references, **columns), expected.n_outputs)
+    given = {keyword: true_values(expected, column) for keyword, column in columns.items()}
+    return reduce(observe(values, true_values(expected, references), **given), expected.n_outputs)
 
 
 def as_values(predictions: Any) -> Array | list[Array]:

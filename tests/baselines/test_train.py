@@ -52,7 +52,9 @@ def training(data: TaskData, recipe: Recipe = SHORT, steps: int = 40, method: st
 
 
 def on_test(model: torch.nn.Module, data: TaskData, batch_size: int = 16) -> np.ndarray[Any, Any]:
-    return predict(model, data.rows("test"), data.preprocessing("train"), data.spec, CPU, batch_size)
+    values = predict(model, data.rows("test"), data.preprocessing("train"), data.spec, CPU, batch_size)
+    assert isinstance(values, np.ndarray)
+    return values
 
 
 LEARNERS = [

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from nas360.errors import DatasetError, PredictionsError
 from nas360.evaluate import References, evaluate, size_limit
 from nas360.loaders import TASKS
-from nas360.matching import Names
+from nas360.matching import Expected, Names, true_values
 from nas360.metrics import METRICS
 from nas360.predictions import Predictions, read_predictions, write_predictions
 from nas360.task import TaskSpec
@@ -348,3 +348,39 @@ def test_size_limit_admits_what_the_task_needs() -> None:
         true = references(task)
         values = guesses(task, true)
         assert size_limit(spec_of(task), true) > sum(np.asarray(one, dtype=np.float64).nbytes for one in values)
+
+
+class TestReferences:
+    """What the dataset stores is brought to the form that the metric takes."""
+
+    def test_lists_of_labels_are_rows_of_zero_and_one(self) -> None:
+        expected = Expected("scores", (5,), 5)
+        lists = [np.array([0, 3]), np.array([], dtype=np.int64), np.array([4])]
+        hot = true_values(expected, lists)
+        assert np.asarray(hot).tolist() == [[1, 0, 0, 1, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 1]]
+        # lists that happen to have one length come as an array
+        assert np.asarray(true_values(expected, np.array([[1, 2], [0, 4]]))).tolist() == [
+            [0, 1, 1, 0, 0],
+            [1, 0, 0, 0, 1],
+        ]
+        assert true_values(expected, np.eye(5)) is not None
+        np.testing.assert_array_equal(np.asarray(true_values(expected, np.eye(5))), np.eye(5))
+
+    @pytest.mark.parametrize("label", [-1, 5])
+    def test_unknown_labels_are_told(self, label: int) -> None:
+        with pytest.raises(ValueError, match="where 0 to 4 are known"):
+            true_values(Expected("scores", (5,), 5), [np.array([label])])
+
+    @given(size=st.integers(1, 9), wanted=st.integers(1, 9))
+    def test_larger_maps_are_scored_over_their_centre(self, size: int, wanted: int) -> None:
+        maps = np.arange(size * size).reshape(1, size, size)
+        part = np.asarray(true_values(Expected("maps", (wanted, wanted), 1), maps))
+        assert part.shape == (1, min(size, wanted), min(size, wanted))
+        if (size - wanted) % 2 == 0:  # else there is no exact centre
+            np.testing.assert_array_equal(part[:, ::-1, ::-1], maps.max() - part)
+
+    def test_maps_of_varying_size_and_classes_stay(self) -> None:
+        maps = [np.zeros((3, 3)), np.zeros((4, 4))]
+        assert [one.shape for one in true_values(Expected("maps", (-1, -1), 1), maps)] == [(3, 3), (4, 4)]
+        classes = np.array([3, 1])
+        assert true_values(Expected("classes", (), 5), classes) is classes

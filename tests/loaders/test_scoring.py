@@ -152,7 +152,11 @@ def test_constant_maps() -> None:
     values, score = constant_score(fake("cosmic", y=mask, ignore=np.zeros_like(mask))[0])
     assert not values.any()
     assert score == 100.0
-    proteins = [np.full((30, 30), 4.0), np.full((40, 40), 8.0)]
+    labels = np.array([np.array([0, 3]), np.array([3, 5, 7]), np.array([3])], dtype=object)
+    values, _ = constant_score(fake("fsd50k", y=labels)[0])
+    assert values.shape == (3, 200)
+    assert values[1, [0, 1, 3]].tolist() == [pytest.approx(1 / 3), 0, 1]
+    proteins = np.array([np.full((30, 30), 4.0), np.full((40, 40), 8.0)], dtype=object)
     proteins[0][0, 0] = np.nan
     values, score = constant_score(fake("psicov", y=proteins)[0])
     assert [one.shape for one in values] == [(30, 30), (40, 40)]
