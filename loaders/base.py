@@ -41,11 +41,13 @@ class Column:
         dtype: a NumPy dtype name, or `"string"`.
         shape: shape of one row's value; `()` is a scalar, None a size that varies from row to row.
         names: class names, for a column of labels: one a row, or with shape `(None,)` any number of them.
+        about: what it holds, with unit and range, for the card; no part of the content's hash.
     """
 
     dtype: str
     shape: tuple[int | None, ...] = ()
     names: tuple[str, ...] = ()
+    about: str = ""
 
     @property
     def ragged(self) -> bool:
@@ -68,7 +70,8 @@ class RawData:
         n_units: how many units (see `TaskSpec.unit_of_split`) every split has; compared with the official sizes.
         skipped: what was left out, by reason, with names, and is not among the units; goes into the manifest and is
             shown.
-        departures: what the loader saw that the official files have not, in words; empty where nothing tells.
+        departures: what the loader saw that the official files have not, in words; empty where nothing tells. Where
+            the spec's sizes are not exact, this alone tells whole files from partial ones.
         notes: further facts for the manifest, for instance the seed of a generator.
         configs: further configurations of the dataset beside the standard one: name → the rows of its only split,
             `train`, with the same columns.

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from huggingface_hub import DatasetCard
-
 from nas360.loaders.base import Column
 from nas360.loaders.card_blocks import Facts
-from nas360.loaders.card_file import read_card, readme_body
-from nas360.loaders.front_matter import front_matter
+from nas360.loaders.card_file import readme_body
+from nas360.loaders.front_matter import front_matter, read_head
 from nas360.task import TaskSpec
 
 
@@ -36,7 +34,7 @@ def card(
     Raises:
         UserError: the task has no card in `dataset_cards`, or a faulty one.
     """
-    data = DatasetCard(read_card(spec.id), ignore_metadata_errors=False).data
+    data, _ = read_head(spec.id)
     return (
         f"---\n{front_matter(spec, columns, manifest, data)}\n---\n\n"
         f"{readme_body(Facts(spec, columns, manifest, audit))}"

@@ -81,9 +81,9 @@ SPEC = TaskSpec(
 )
 
 COLUMNS = {
-    "id": Column("string"),
-    "x": Column("uint8", SHAPE),
-    "y": Column("int64", names=CIFAR100_CLASSES),
+    "id": Column("string", about="split of the archive and place in it"),
+    "x": Column("uint8", SHAPE, about="image, 0 to 255: red, green, blue; rows from the top"),
+    "y": Column("int64", names=CIFAR100_CLASSES, about="fine class"),
 }
 
 

@@ -273,9 +273,9 @@ def make_loader() -> Loader:
 
     return Loader(
         columns={
-            "id": Column("string"),
-            "x": Column("float32", (SIZE, SIZE)),
-            "y": Column("float32", (SIZE, SIZE)),
+            "id": Column("string", about="file and number of the sample"),
+            "x": Column("float32", (SIZE, SIZE), about="permeability, 3 or 12, on the unit square with its border"),
+            "y": Column("float32", (SIZE, SIZE), about="pressure on the same points, without unit"),
         },
         open_raw=open_raw,
         fit=lambda rows: DarcyPreprocessing(rows["x"], rows["y"]),

@@ -103,10 +103,12 @@ SPEC = TaskSpec(
 )
 
 COLUMNS = {
-    "id": Column("string"),
-    "record_id": Column("string"),
-    "x": Column("float32", (WINDOW,)),
-    "y": Column("int64", names=CLASSES),
+    "id": Column("string", about="recording and first sample of the window"),
+    "record_id": Column("string", about="name of the recording"),
+    "x": Column(
+        "float32", (WINDOW,), about="window at 300 samples a second, in standard deviations from the recording's mean"
+    ),
+    "y": Column("int64", names=CLASSES, about="rhythm of the recording"),
 }
 
 

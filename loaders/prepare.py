@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,7 @@ from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, RowSource
 from nas360.loaders.content import ContentHash, combine
 from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
 from nas360.loaders.pieces import pieces_of
-from nas360.loaders.texts import texts
+from nas360.loaders.texts import read_audit, texts
 from nas360.task import SPLITS, Provenance, SplitName, TaskSpec
 
 Report = Callable[[str, int], None]
@@ -109,9 +109,10 @@ def prepare(
             departures=() if made else departures,
             notes={**opened.notes, "key": key},
         )
-        for name, text in texts(task, manifest).items():
+        beside = texts(task, manifest)
+        for name, text in beside.items():
             write_text(staging / name, text)
-        _take_place(staging, out)
+        _take_place(staging, out, beside)
     return manifest
 
 
@@ -196,7 +197,8 @@ def _present(out: Path, task: Task, key: str, overwrite: bool) -> bool:
             f"Give --overwrite to replace it, or another --out"
         )
     files = {file.path: file.sha256 for split in manifest.all_splits() for file in split.files}
-    beside = {name: sha256(text.encode()).hexdigest() for name, text in texts(task, manifest).items()}
+    made = texts(task, manifest, read_audit(out))  # an audit that was written since is shown on the card
+    beside = {name: sha256(text.encode()).hexdigest() for name, text in made.items()}
     # one that lost a file, or whose card or metric this version writes otherwise, is made anew
     return all((out / path).is_file() and sha256_file(out / path) == known for path, known in (files | beside).items())
 
@@ -284,10 +286,16 @@ def _join(skipped: Iterable[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[s
     return joined
 
 
-def _take_place(staging: Path, out: Path) -> None:
-    """Give the staging folder the target's name; a dataset that stood there goes only after that."""
+def _take_place(staging: Path, out: Path, keep: Collection[str]) -> None:
+    """Give the staging folder the target's name; a dataset that stood there goes only after that.
+
+    Args:
+        staging: the finished folder.
+        out: the target.
+        keep: names of the repository's text files; any other JSON is the preparation's own.
+    """
     for left in (*staging.glob("*.json"), *staging.rglob(".*.tmp*")):
-        if left.name != MANIFEST:
+        if left.name not in keep:
             left.unlink()
     old = _old(out)
     shutil.rmtree(old, ignore_errors=True)
