@@ -1,19 +1,37 @@
-"""FSD50K: sound events in Freesound clips, any of 200 labels a clip."""
+"""FSD50K: sound events in Freesound clips, any of 200 labels a clip.
+
+Here the clips are read; `log_mel` makes frames of them, `fsd50k_windows` what networks see.
+"""
 
 from __future__ import annotations
 
-from nas360.loaders.base import Task
-from nas360.loaders.differences import TEST_READ_ONCE
-from nas360.loaders.labels import FSD50K_LABELS
-from nas360.task import Difference, MultiLabel, Source, TaskSpec
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
-SAMPLE_RATE_HZ = 22050
-MELS = 96
-FFT = 1920
-FRAME = 661
-FRAME_HOP = 220
-WINDOW = 101
-WINDOW_HOP = 50
+import numpy as np
+
+from nas360.errors import RawDataError
+from nas360.files import MIB
+from nas360.loaders.archive import find_raw, fingerprint
+from nas360.loaders.base import Array, Column, Loader, RawData, Rows, Task
+from nas360.loaders.differences import TEST_READ_ONCE
+from nas360.loaders.fsd50k_tables import Labelled, check_vocabulary, clips_of, read_tables
+from nas360.loaders.fsd50k_twin import write_synthetic
+from nas360.loaders.fsd50k_windows import WINDOW, FsdPreprocessing
+from nas360.loaders.labels import FSD50K_LABELS
+from nas360.loaders.log_mel import FRAME, MELS, SAMPLE_RATE_HZ, log_mel, resample
+from nas360.loaders.pieces import Piece, Pieces
+from nas360.loaders.split_zip import Member, SplitZip, part_paths
+from nas360.loaders.wav import MAX_BYTES, UnusableSoundError, read_wav
+from nas360.task import SPLITS, Difference, MultiLabel, Source, SplitName, TaskSpec
+
+GROUND_TRUTH = "FSD50K.ground_truth.zip"
+DEV_AUDIO = "FSD50K.dev_audio.zip"
+EVAL_AUDIO = "FSD50K.eval_audio.zip"
 
 _ARCHIVES = (
     ("FSD50K.dev_audio.z01", 3221225472, "faa7cf4cc076fc34a44a479a5ed862a3"),
@@ -68,13 +86,37 @@ SPEC = TaskSpec(
         Difference(
             reference="clips are first cut into chunks of 1 s every 0.5 s, and each chunk has its own log-mel "
             "spectrogram",
-            ours="one log-mel spectrogram for each clip; windows of 101 frames are cut from it every 50 frames",
-            reason="a row stays one clip; only the frames at the edges of a window differ, which see sound where "
-            "they saw padding",
+            ours="one log-mel spectrogram for each clip; windows of 101 frames are cut from it every 50 frames (11,000 "
+            "samples, the reference's half second has 11,025)",
+            reason="a row stays one clip; only the two frames at each edge of a window differ, which see sound where "
+            "they saw the chunk mirrored",
+        ),
+        Difference(
+            reference="the spectrogram of a chunk is limited to 80 dB below its loudest value, 75 dB are added, and "
+            "its mean is subtracted",
+            ours="rows hold plain decibels in half precision (to 0.03 dB); limit and mean are taken in each window, "
+            "and the 75 dB, which the mean takes away again, are left out",
+            reason="the same input for windows that are cut from a stored clip",
+        ),
+        Difference(
+            reference="ffmpeg resamples the clips to 22,050 Hz, in whole numbers of 16 bits",
+            ours="a polyphase filter of zero phase (scipy.signal.resample_poly), in floating point, channels averaged",
+            reason="no program beside Python is needed",
+        ),
+        Difference(
+            reference="a chunk at the end of a clip, or of a clip below one second, is filled by repeating its sound",
+            ours="it is filled by repeating its frames",
+            reason="a row holds frames; they differ around the seams alone",
+        ),
+        Difference(
+            reference="training pads a chunk's spectrogram in time, by repetition or a constant, with probability 0.5, "
+            "and crops 101 frames at random",
+            ours="the training window begins at any frame of the clip, uniformly drawn",
+            reason="padding and cropping shift a chunk in time; a stored clip can be shifted with its own sound",
         ),
         Difference(
             reference="training mixes in background noise from another collection (MUSAN)",
-            ours="no sound from outside the task",
+            ours="no sound from outside the task; one or two masks of at most 14 mels and 20 frames are kept",
             reason="methods are compared on the data of the task alone",
         ),
         Difference(
@@ -96,4 +138,174 @@ SPEC = TaskSpec(
     ),
 )
 
-TASK = Task(SPEC)
+COLUMNS = {
+    "id": Column("string"),
+    "x": Column("float16", (None, MELS)),
+    "y": Column("int64", (None,), names=FSD50K_LABELS),
+}
+
+CLIPS_A_PIECE = 50
+"""Of 30 s, the longest of the collection, these are 29 MB of frames."""
+MAX_AUDIO_BYTES = 128 * 1024 * MIB
+
+
+class Clip(NamedTuple):
+    """A clip that is to be read: its number on Freesound, its labels in ascending order, and where its sound is."""
+
+    name: str
+    labels: tuple[int, ...]
+    place: Member | str
+
+
+def open_raw(folder: Path) -> RawData:
+    """Read the labels and find the sounds; see `loaders.base.Loader`. No sound is read here.
+
+    Args:
+        folder: holds the three archives (two of them in parts), or folders of their names without ".zip".
+
+    Raises:
+        RawDataError: when files or parts of archives are missing, damaged or not in the official layout, a clip stands
+            in the tables twice or has no label or an unknown one, or a split has no clip.
+    """
+    paths = _find(folder)
+    tables = read_tables(paths[GROUND_TRUTH])
+    check_vocabulary(tables["vocabulary.csv"])
+    development = clips_of(tables["dev.csv"], "dev.csv", {"train": "train", "val": "validation"})
+    test = clips_of(tables["eval.csv"], "eval.csv", {"": "test"})
+    labelled: dict[SplitName, Labelled] = {**development, **test}
+    twice = sorted(set(test["test"]) & (set(development["train"]) | set(development["validation"])))
+    if twice:
+        raise RawDataError(f"dev.csv and eval.csv both name {', '.join(twice[:5])} ({len(twice)} clips)")
+    splits, n_units, skipped = {}, {}, defaultdict[str, list[str]](list)
+    for archive, names in ((DEV_AUDIO, ("train", "validation")), (EVAL_AUDIO, ("test",))):
+        sounds = _sounds(paths[archive])
+        for split in SPLITS:
+            if split in names:
+                clips = [Clip(name, labels, sounds[name]) for name, labels in labelled[split].items() if name in sounds]
+                skipped["no audio file"] += [name for name in labelled[split] if name not in sounds]
+                splits[split] = Pieces(partial(_piece, paths[archive]), _chunks(clips))
+                n_units[split] = len(clips)
+        known = {name for split in SPLITS if split in names for name in labelled[split]}
+        skipped["audio file without labels"] += sorted(set(sounds) - known)
+    empty = [split for split in SPLITS if not n_units[split]]
+    if empty:
+        raise RawDataError(
+            f"no clip of {', '.join(empty)} has an audio file in {paths[DEV_AUDIO].name} or {paths[EVAL_AUDIO].name}. "
+            f"Wav files must bear the names that dev.csv and eval.csv give, such as 64760.wav"
+        )
+    return RawData(
+        splits=splits,
+        sources=_fingerprints(paths),
+        n_units=n_units,
+        skipped={reason: tuple(names) for reason, names in skipped.items() if names},
+    )
+
+
+def _find(folder: Path) -> dict[str, Path]:
+    """The three archives or folders; whatever is missing of them, parts too, is named at once."""
+    parts: list[str] = []
+    for name in (DEV_AUDIO, EVAL_AUDIO):
+        if (folder / name).is_file():
+            parts += [part.name for part in part_paths(folder / name)[:-1]]
+        elif not (folder / name.removesuffix(".zip")).exists():
+            parts += [part for part, _, _ in _ARCHIVES if part.startswith(name.removesuffix("zip")) and part != name]
+    return find_raw(folder, GROUND_TRUTH, DEV_AUDIO, EVAL_AUDIO, *parts)
+
+
+def _fingerprints(paths: Mapping[str, Path]) -> dict[str, str]:
+    files = {name: [path] for name, path in paths.items() if path.is_dir() or name == GROUND_TRUTH}
+    archives = {
+        name: part_paths(path) for name, path in paths.items() if name in (DEV_AUDIO, EVAL_AUDIO) and path.is_file()
+    }
+    found = {name: fingerprint(path) for name, (path,) in files.items()}
+    return found | {part.name: fingerprint(part) for parts in archives.values() for part in parts}
+
+
+def _sounds(path: Path) -> dict[str, Member | str]:
+    """Clip → where its wav is: a file name in a folder, or a member of an archive."""
+    sounds: dict[str, Member | str] = {}
+    for name, place in _wavs(path):
+        clip = Path(name).stem
+        if clip in sounds:
+            raise RawDataError(f"{path.name}: holds {clip}.wav twice")
+        sounds[clip] = place
+    return sounds
+
+
+def _wavs(path: Path) -> Iterator[tuple[str, Member | str]]:
+    if path.is_dir():
+        yield from ((file.name, file.name) for file in sorted(path.glob("*.wav")) if file.is_file())
+        return
+    with SplitZip(path) as archive:
+        # hidden files are what a Mac adds
+        yield from (
+            (member.name, member)
+            for member in archive.members(max_bytes=MAX_AUDIO_BYTES)
+            if member.name.endswith(".wav") and not Path(member.name).name.startswith(".")
+        )
+
+
+def _chunks(clips: Sequence[Clip]) -> list[tuple[Clip, ...]]:
+    return [tuple(clips[start : start + CLIPS_A_PIECE]) for start in range(0, len(clips), CLIPS_A_PIECE)]
+
+
+def _piece(audio: Path, clips: Sequence[Clip]) -> Piece:
+    """The rows of some clips; those that cannot be used are named by reason."""
+    made, skipped = list[tuple[Clip, Array]](), defaultdict[str, list[str]](list)
+    with ExitStack() as opened:
+        archive = None if audio.is_dir() else opened.enter_context(SplitZip(audio))
+        for clip in clips:
+            try:
+                made.append((clip, clip_frames(_read(audio, archive, clip.place))))
+            except UnusableSoundError as cause:
+                skipped[str(cause)].append(clip.name)
+    frames, labels = np.empty(len(made), object), np.empty(len(made), object)
+    for number, (clip, x) in enumerate(made):
+        frames[number], labels[number] = x, np.array(clip.labels, np.int64)
+    rows: Rows = {"id": np.array([clip.name for clip, _ in made], np.str_), "x": frames, "y": labels}
+    return Piece([rows] if made else [], {reason: tuple(names) for reason, names in skipped.items()})
+
+
+def _read(audio: Path, archive: SplitZip | None, place: Member | str) -> bytes:
+    """A wav file; one that is too large to be used is not read."""
+    too_large = UnusableSoundError(f"larger than {MAX_BYTES // MIB} MiB")
+    if isinstance(place, Member):
+        if place.n_bytes > MAX_BYTES:
+            raise too_large
+        if archive is None:
+            raise ValueError(f"{place.name} is a member of an archive, {audio} a folder")
+        return archive.read(place)
+    try:
+        if (audio / place).stat().st_size > MAX_BYTES:
+            raise too_large
+        return (audio / place).read_bytes()
+    except OSError as cause:
+        raise UnusableSoundError(f"cannot be opened ({cause.strerror})") from cause
+
+
+def clip_frames(content: bytes) -> Array:
+    """The log-mel frames of a wav file, as they are stored.
+
+    Returns:
+        float16 (frames, 96), dB from -100 on; half precision rounds by 0.03 dB at most.
+
+    Raises:
+        UnusableSoundError: when the sound cannot be used; see `wav.read_wav`.
+    """
+    signal, rate = read_wav(content)
+    at_rate = resample(signal, rate)
+    if len(at_rate) < FRAME:
+        raise UnusableSoundError(f"shorter than one frame ({1000 * FRAME // SAMPLE_RATE_HZ + 1} ms)")
+    return log_mel(at_rate).astype(np.float16)
+
+
+def _fit(rows: Rows) -> FsdPreprocessing:
+    """Nothing is fitted: every window is normalised by itself."""
+    return FsdPreprocessing(len(FSD50K_LABELS))
+
+
+def _loader() -> Loader:
+    return Loader(columns=COLUMNS, open_raw=open_raw, fit=_fit, synthesise=write_synthetic)
+
+
+TASK = Task(SPEC, _loader)
