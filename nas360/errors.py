@@ -52,6 +52,10 @@ class RunError(UserError):
     """A run was asked for that cannot be done, or its folder holds another run."""
 
 
+class HubError(UserError):
+    """The Hugging Face Hub cannot be reached, or refuses what was asked of it."""
+
+
 class MissingExtraError(UserError, ImportError):
     """An optional dependency is not installed."""
 

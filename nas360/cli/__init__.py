@@ -26,6 +26,7 @@ COMMANDS = {
         "nas360.cli.prepare:prepare",
         "Make a dataset repository from raw files, a generator, or a synthetic twin.",
     ),
+    "publish": ("nas360.cli.publish:publish", "Publish a dataset repository on the Hugging Face Hub."),
     "run": ("nas360.cli.run:run", "Train a method on a task and write predictions and a result file."),
     "evaluate": ("nas360.cli.evaluate:evaluate", "Score a predictions file."),
     "format": ("nas360.cli.format:format_", "Show what a predictions file of a task must hold, with an example."),
