@@ -275,7 +275,7 @@ def _provenance(facts: Facts) -> str:
                     f"<{source.url}>",
                     f"{source.size_bytes:,}" if source.size_bytes else "",
                     f"sha256 {source.sha256}" if source.sha256 else f"md5 {source.md5}" if source.md5 else "",
-                    escape(". ".join(filter(None, (source.note, source.manual, _OTHER_FORM * source.optional)))),
+                    escape("; ".join(filter(None, (source.note, source.manual, _OTHER_FORM * source.optional)))),
                 )
                 for source in spec.sources
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from difflib import unified_diff
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nas360.loaders.card_blocks import BLOCKS, Facts
 
 _BEGIN = re.compile(r"^<!-- generated:(\w+) -->$")
 _END = "<!-- end -->"
+_LINES, _LINE = 20, 200  # of a diff
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,28 @@ def renewed(facts: Facts, text: str, source: str) -> str:
     front, body = split_front_matter(text)
     parts = fill(parse(body, source), lambda name: BLOCKS[name](facts))
     return (f"---\n{front}\n---\n\n" if front else "") + join(parts)
+
+
+def drift(facts: Facts, text: str, source: str) -> dict[str, str]:
+    """What differs between a card and what would be written: name of the block → the lines, as a short diff.
+
+    Returns:
+        The blocks that differ, in their order; under `layout` what is neither block nor prose: blank lines around.
+    """
+    old = {part.name: part.text for part in parse(split_front_matter(text)[1], source) if part.name}
+    new = {name: make(facts) for name, make in BLOCKS.items()}
+    found = {name: _diff(old.get(name), wanted) for name, wanted in new.items() if old.get(name) != wanted}
+    if not found and renewed(facts, text, source) != text:
+        found["layout"] = "blank lines around the blocks are not as they are written"
+    return found
+
+
+def _diff(old: str | None, new: str) -> str:
+    if old is None:
+        return "the block is missing"
+    lines = list(unified_diff(old.split("\n"), new.split("\n"), "card", "spec", n=0, lineterm=""))[2:]
+    shown = [line if len(line) <= _LINE else f"{line[:_LINE]}…" for line in lines[:_LINES]]
+    return "\n".join(shown + ([f"… {len(lines) - _LINES} more lines"] if len(lines) > _LINES else []))
 
 
 def readme_body(facts: Facts) -> str:

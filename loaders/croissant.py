@@ -13,7 +13,7 @@ from typing import Any
 from nas360.loaders.base import Column
 from nas360.loaders.card_blocks import PROVENANCE
 from nas360.loaders.card_file import sections
-from nas360.loaders.front_matter import configurations, read_head
+from nas360.loaders.front_matter import configurations, folder, read_head
 from nas360.task import TaskSpec
 
 PAPER = "https://arxiv.org/abs/2110.05668"
@@ -78,11 +78,12 @@ def croissant(spec: TaskSpec, columns: Mapping[str, Column], manifest: Mapping[s
     _, head = read_head(spec.id)
     newest, official = head.changes[0], manifest["provenance"] == "official"
     page = f"https://huggingface.co/datasets/{spec.repo}"
-    root = f"{page}/resolve/{newest.version}/" if official else ""
     files, records = [], []
+    if official:
+        files.append(_repository(page, newest.version))
     for config, splits in configurations(manifest).items():
         for split, entry in splits.items():
-            files += _files(f"{config}/{split}", entry, root)
+            files += _files(config, split, entry, f"{page}/resolve/{newest.version}/" if official else "")
             records.append(_records(config, split, columns))
     licence = _SPDX.match(spec.licence)
     return {
@@ -109,8 +110,26 @@ def croissant(spec: TaskSpec, columns: Mapping[str, Column], manifest: Mapping[s
     }
 
 
-def _files(name: str, entry: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
-    """The files of one split, and the set of them that its record set reads."""
+def _repository(page: str, version: str) -> dict[str, Any]:
+    """The repository on the Hub, at a tag."""
+    return {
+        "@type": "cr:FileObject",
+        "@id": "repo",
+        "name": "repo",
+        "description": "The dataset's repository on the Hub.",
+        "contentUrl": f"{page}/tree/refs%2Ftags%2F{version}",
+        "encodingFormat": "git+https",
+        # a repository has none, and the format wants one: the Hub's own files hold the same sentence
+        "sha256": "https://github.com/mlcommons/croissant/issues/80",
+    }
+
+
+def _files(config: str, split: str, entry: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
+    """The files of one split with their hashes, and the set of them that its record set reads.
+
+    A set is a pattern in the repository, or, where `root` is empty, in the folder of `croissant.json`.
+    """
+    name = f"{config}/{split}"
     objects = [
         {
             "@type": "cr:FileObject",
@@ -128,9 +147,9 @@ def _files(name: str, entry: Mapping[str, Any], root: str) -> list[dict[str, Any
         "@id": f"files/{name}",
         "name": f"files/{name}",
         "description": f"Parquet files of {name}: {entry['rows']:,} rows.",
-        "containedIn": [{"@id": file["path"]} for file in entry["files"]],
+        **({"containedIn": {"@id": "repo"}} if root else {}),
         "encodingFormat": "application/x-parquet",
-        "includes": "*",
+        "includes": f"{folder(config)}/{split}-*.parquet",
     }
     return [*objects, together]
 

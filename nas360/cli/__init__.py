@@ -35,6 +35,7 @@ COMMANDS = {
         "nas360.cli.leaderboard:leaderboard",
         "Rank methods: median rank, improvement, performance profile.",
     ),
+    "cards": ("nas360.cli.cards:cards", "Print the tasks' cards, check them against the specs, or write them anew."),
 }
 
 EPILOG = """Examples:
