@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from nas360.loaders.base import Task
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nas360.errors import RawDataError
+from nas360.files import write_text
+from nas360.loaders.archive import fingerprint
+from nas360.loaders.base import Array, Batch, Column, FloatArray, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
+from nas360.loaders.pieces import Piece, Pieces
+from nas360.loaders.satellite_files import CLASSES, STEPS, Block, array_blocks, csv_blocks
+from nas360.seeding import derive
 from nas360.task import Difference, Point, Source, TaskSpec
 
-STEPS = 46
+FOLDER = "SITS_2006_NDVI_C"  # in the publishers' tree
+CSV = ("SITS1M_fold1_TRAIN.csv", "SITS1M_fold1_TEST.csv")
+ARRAYS = ("satellite_train.npy", "satellite_test.npy")
+VALIDATION_PART = 9  # one ninth of the training file: 100,000 of 900,000
 _CLOUDSTOR = (
     "https://cloudstor.aarnet.edu.au/plus/s/pRLVtQyNhxDdCoM/download?path=%2FDataset%2FSITS_2006_NDVI_C%2FSITS1M_fold1"
 )
 _DRIVE = "https://drive.google.com/uc?id="
+_CLOSED = (
+    "the service that held it has been closed. Where you have no copy, download satellite_train.npy and "
+    "satellite_test.npy in its place, which hold the same series"
+)
+_BROWSER = "Google Drive hands out large files after a confirmation only: open the address in a browser"
 
 SPEC = TaskSpec(
     id="satellite",
@@ -18,7 +38,7 @@ SPEC = TaskSpec(
     summary="Land cover of a pixel from its vegetation index on 46 dates of one year",
     spatial_dims=1,
     input_shape=(1, STEPS),
-    output=Point(n_classes=24),
+    output=Point(n_classes=CLASSES),
     prediction_shape=(),
     loss="cross_entropy",
     metric="zero_one_error",
@@ -41,24 +61,30 @@ SPEC = TaskSpec(
     ),
     sources=(
         Source(
-            filename="SITS1M_fold1_TRAIN.csv",
-            url=_CLOUDSTOR + "&files=SITS1M_fold1_TRAIN.csv",
-            note="900,000 series; the first column is the label; the service that held it has been closed",
+            filename=CSV[0],
+            url=f"{_CLOUDSTOR}&files={CSV[0]}",
+            note="900,000 series; the first column is the label",
+            manual=_CLOSED,
         ),
         Source(
-            filename="SITS1M_fold1_TEST.csv",
-            url=_CLOUDSTOR + "&files=SITS1M_fold1_TEST.csv",
-            note="100,000 series; the service that held it has been closed",
+            filename=CSV[1],
+            url=f"{_CLOUDSTOR}&files={CSV[1]}",
+            note="100,000 series",
+            manual=_CLOSED,
         ),
         Source(
-            filename="satellite_train.npy",
+            filename=ARRAYS[0],
             url=_DRIVE + "1TB38jKE1njCyo_M4P8iYvNmF6BV4T51f",
             note="the same training series, as the authors of NAS-Bench-360 distribute them; about 323 MiB",
+            manual=_BROWSER,
+            optional=True,
         ),
         Source(
-            filename="satellite_test.npy",
+            filename=ARRAYS[1],
             url=_DRIVE + "1u8iakYN99Vea81ucDGtEYbRkCAR99pDL",
             note="the same test series, as the authors of NAS-Bench-360 distribute them; about 36 MiB",
+            manual=_BROWSER,
+            optional=True,
         ),
     ),
     differences=(
@@ -88,4 +114,150 @@ SPEC = TaskSpec(
     ),
 )
 
-TASK = Task(SPEC)
+COLUMNS = {
+    "id": Column("string", about="file, and number of the row in it, from 0"),
+    "x": Column("float32", (STEPS,), about="vegetation index on 46 dates, with mean 0 and deviation 1 in each series"),
+    # not the bare numbers, which could be taken for indices
+    "y": Column(
+        "int64", names=tuple(f"label {number}" for number in range(1, 1 + CLASSES)), about="the publishers' label"
+    ),
+}
+
+
+def open_raw(folder: Path) -> RawData:
+    """Check every line of the CSV files, or of the arrays in their place; see `loaders.base.Loader`.
+
+    The CSV files may lie in `folder` or in its `SITS_2006_NDVI_C`, and are read block by block; the arrays are held in
+    memory (360 MB, 1.1 GB while they are opened).
+
+    Raises:
+        RawDataError: when files are missing, empty or not of the official layout.
+    """
+    paths = _find(folder)
+    blocks = array_blocks if paths[0].suffix == ".npy" else csv_blocks
+    found: list[list[Block]] = []
+    sizes, constant = [], {}
+    for path in paths:
+        parts = [(block, len(values), int(_constant(values).sum())) for block, values in blocks(path)]
+        found.append([block for block, _, _ in parts])
+        sizes.append(sum(n for _, n, _ in parts))
+        constant[path.name] = sum(count for _, _, count in parts)
+    n_train, n_test = sizes
+    n_validation = n_train // VALIDATION_PART
+    if n_validation == 0:
+        raise RawDataError(f"{paths[0].name}: {n_train} series; training and validation need at least 9")
+    cut = n_train - n_validation
+    return RawData(
+        splits={
+            "train": Pieces(partial(_piece, "train", 0, cut), _within(found[0], 0, cut)),
+            "validation": Pieces(partial(_piece, "train", cut, n_train), _within(found[0], cut, n_train)),
+            "test": Pieces(partial(_piece, "test", 0, n_test), found[1]),
+        },
+        sources={path.name: fingerprint(path) for path in paths},
+        n_units={"train": cut, "validation": n_validation, "test": n_test},
+        notes={"constant series, made zeros": constant},
+    )
+
+
+def _find(folder: Path) -> tuple[Path, Path]:
+    """Training and test file, in the first form that is there whole."""
+    for place, (train, test) in ((folder, CSV), (folder / FOLDER, CSV), (folder, ARRAYS)):
+        if (place / train).is_file() and (place / test).is_file():
+            return place / train, place / test
+    missing = [name for name in CSV if not any((place / name).is_file() for place in (folder, folder / FOLDER))]
+    raise RawDataError(
+        f"{folder} lacks {' and '.join(missing or CSV)} (both must lie in one folder), and has not both of "
+        f"{' and '.join(ARRAYS)} in their place. `nas360 info satellite` shows where to get them"
+    )
+
+
+def _within(blocks: Sequence[Block], start: int, stop: int) -> list[Block]:
+    """The blocks with rows from `start` to before `stop`, some perhaps with further rows."""
+    ends = [block.first for block in blocks[1:]] + [stop]
+    return [block for block, end in zip(blocks, ends, strict=True) if block.first < stop and end > start]
+
+
+def _piece(file: str, start: int, stop: int, block: Block) -> Piece:
+    """The rows of a block that lie from `start` to before `stop`."""
+    values, labels = block.read()
+    rows = slice(max(0, start - block.first), stop - block.first)
+    x, y = normalise(values[rows]), labels[rows].astype(np.int64) - 1
+    begin = block.first + (rows.start or 0)
+    return Piece([{"id": np.array([f"{file}-{begin + row:06d}" for row in range(len(y))]), "x": x, "y": y}])
+
+
+def _constant(values: Array) -> Array:
+    # of equal numbers the computed mean may be another one, and the deviation not 0
+    constant: Array = values.min(axis=1) == values.max(axis=1)
+    return constant
+
+
+def normalise(values: Array) -> FloatArray:
+    """Each series with mean 0 and deviation 1 (that of a population: divided by 46); constant ones become 0.
+
+    Args:
+        values: (n, steps) float64, finite.
+
+    Returns:
+        (n, steps) float32; computed in float64.
+    """
+    constant = _constant(values)
+    centred = values - values.mean(axis=1, keepdims=True)
+    centred[constant] = 0
+    largest = np.abs(centred).max(axis=1, keepdims=True)
+    largest[constant] = 1
+    centred /= largest  # so that the square of no difference is too small for a float64
+    deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True))
+    deviation[constant] = 1
+    return (centred / deviation).astype(np.float32)
+
+
+class Preprocessing:
+    """Series as they are, with a channel axis; no augmentation, as in the reference."""
+
+    output_scale: OutputScale | None = None
+
+    def __call__(self, rows: Rows, rng: np.random.Generator | None) -> Batch:
+        """Make a batch; see `loaders.base.Preprocessing`."""
+        return Batch(np.ascontiguousarray(rows["x"][:, None, :]), rows["y"])
+
+
+def fit(rows: Rows) -> Preprocessing:
+    """Nothing is fitted: every series was normalised by itself."""
+    return Preprocessing()
+
+
+def write_synthetic(folder: Path, seed: int, n_train: int = 600, n_test: int = 120) -> None:
+    """Write two tiny CSV files in the official layout: seasons whose height and time tell the class.
+
+    Every class has its own two bumps in the year; level, height and noise differ from pixel to pixel. One training
+    series is constant.
+    """
+    rng = derive(seed, "satellite", "synthetic")
+    date = np.arange(STEPS) / STEPS
+    # classes on a grid: six times of the main season, four of a second one after it
+    main, second = np.divmod(np.arange(CLASSES), 4)
+    main, second = 0.1 + main * 0.11, 0.12 + second * 0.1
+    curves = _bump(date - main[:, None]) + 0.7 * _bump(date - (main + second)[:, None])
+    for name, n in zip(CSV, (n_train, n_test), strict=True):
+        labels = rng.permutation(np.arange(n) % CLASSES)
+        level, height = rng.uniform(0.05, 0.3, (n, 1)), rng.uniform(0.3, 0.6, (n, 1))
+        values = level + height * curves[labels] + rng.normal(0, 0.03, (n, STEPS))
+        if name == CSV[0]:
+            values[n // 2] = 0.25
+        lines = [f"{label + 1}," + ",".join(f"{v:.5g}" for v in row) for label, row in zip(labels, values, strict=True)]
+        write_text(folder / name, "\n".join(lines) + "\n")
+
+
+def _bump(date: Array) -> Array:
+    """A season: 1 at its height, gone after two months; the year begins anew after its end."""
+    distance = np.abs((date + 0.5) % 1 - 0.5)
+    season: Array = np.exp(-((distance / 0.06) ** 2))
+    return season
+
+
+def _loader() -> Loader:
+    return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, synthesise=write_synthetic)
+
+
+TASK = Task(SPEC, _loader)
