@@ -12,13 +12,14 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from nas360.errors import RawDataError
-from nas360.files import MIB, sha256_file
+from nas360.files import MIB, atomic_path, sha256_file
 
 Read = Callable[[], bytes]
 
@@ -26,6 +27,23 @@ ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 GZIP_MAGIC = b"\x1f\x8b"
 # the records of one tar member before its content: a name of 4 KiB, and what tools note beside it
 MAX_TAR_HEADER = MIB
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file lies in a folder or an archive: small, and good in any process, so that files are read in any order.
+
+    Attributes:
+        container: the folder or archive.
+        name: the file's path in it, with "/".
+        size: its bytes, unpacked.
+        offset: where it begins in a plain .tar; None in all else, and for what cannot be read from there.
+    """
+
+    container: Path
+    name: str
+    size: int
+    offset: int | None = None
 
 
 def _check_name(name: str, source: str) -> None:
@@ -74,13 +92,71 @@ def members(path: Path, *, max_bytes: int, max_members: int = 100_000) -> Iterat
     Raises:
         RawDataError: when the archive is damaged, unsafe, or larger than allowed.
     """
-    source = path.name
-    budget = _Budget(source, max_bytes, max_members)
+    for place, read in _entries(path, _Budget(path.name, max_bytes, max_members)):
+        yield place.name, read
+
+
+def places(path: Path, *, max_bytes: int, max_members: int = 100_000) -> Iterator[Place]:
+    """The places of the files of an archive or a folder; see `members`. `read_places` reads them.
+
+    Raises:
+        RawDataError: as `members`; and for a .tar.gz, which can only be read from its start to its end.
+    """
+    for place, _ in _entries(path, _Budget(path.name, max_bytes, max_members)):
+        if path.suffix != ".zip" and path.is_file() and place.offset is None:
+            raise RawDataError(f"{path.name}: its members cannot be read one by one. Unpack it beside itself")
+        yield place
+
+
+def read_places(wanted: Sequence[Place], *, max_bytes: int) -> list[bytes]:
+    """The content of files; every archive is opened once.
+
+    Args:
+        wanted: the places.
+        max_bytes: how large one file may be.
+
+    Raises:
+        RawDataError: when a file is larger than allowed, not as large as its place tells, or damaged.
+    """
+    with ExitStack() as opened:
+        sources: dict[Path, zipfile.ZipFile | IO[bytes] | None] = {}
+        for path in dict.fromkeys(place.container for place in wanted):
+            with _readable(path.name):
+                if path.is_dir():
+                    sources[path] = None
+                else:
+                    archive = zipfile.ZipFile(path) if path.suffix == ".zip" else path.open("rb")
+                    sources[path] = opened.enter_context(archive)
+        return [_content(place, sources[place.container], max_bytes) for place in wanted]
+
+
+def _content(place: Place, source: zipfile.ZipFile | IO[bytes] | None, max_bytes: int) -> bytes:
+    label = place.container.name
+    if place.size > max_bytes:
+        raise RawDataError(
+            f"{label}: {place.name[:80]!r} has {place.size:,} bytes; no official file of its kind has more than "
+            f"{max_bytes:,}. Get it anew"
+        )
+    with _readable(label):
+        if source is None:
+            with (place.container / place.name).open("rb") as stream:
+                return _read(stream, place.size, label, place.name)
+        if isinstance(source, zipfile.ZipFile):
+            with source.open(place.name) as stream:
+                return _read(stream, place.size, label, place.name)
+        source.seek(place.offset or 0)
+        content = source.read(place.size)
+        if len(content) != place.size:
+            raise EOFError(f"{place.name[:80]!r} ends early")
+        return content
+
+
+def _entries(path: Path, budget: _Budget) -> Iterator[tuple[Place, Read]]:
     if path.is_dir():
         for file in sorted(item for item in path.rglob("*") if item.is_file()):
             size = file.stat().st_size
             budget.take(size)
-            yield file.relative_to(path).as_posix(), file.read_bytes
+            yield Place(path, file.relative_to(path).as_posix(), size), file.read_bytes
     elif path.suffix == ".zip":
         yield from _zip_members(path, budget)
     else:
@@ -115,7 +191,7 @@ def _read(stream: IO[bytes], size: int, source: str, name: str) -> bytes:
     return content
 
 
-def _zip_members(path: Path, budget: _Budget) -> Iterator[tuple[str, Read]]:
+def _zip_members(path: Path, budget: _Budget) -> Iterator[tuple[Place, Read]]:
     with _readable(path.name):
         archive = zipfile.ZipFile(path)
     with archive:
@@ -137,7 +213,7 @@ def _zip_members(path: Path, budget: _Budget) -> Iterator[tuple[str, Read]]:
                 with _readable(path.name), archive.open(info) as stream:
                     return _read(stream, info.file_size, path.name, info.filename)
 
-            yield info.filename, read
+            yield Place(path, info.filename, info.file_size), read
 
 
 class _Metered:
@@ -161,7 +237,7 @@ class _Metered:
         return self.stream.read(size)
 
 
-def _tar_members(path: Path, budget: _Budget) -> Iterator[tuple[str, Read]]:
+def _tar_streams(path: Path, budget: _Budget) -> Iterator[tuple[Place, Callable[[], IO[bytes]]]]:
     with ExitStack() as opened:
         with _readable(path.name):
             file: IO[bytes] = opened.enter_context(path.open("rb"))
@@ -185,15 +261,59 @@ def _tar_members(path: Path, budget: _Budget) -> Iterator[tuple[str, Read]]:
             if not info.isreg():
                 raise RawDataError(f"{path.name}: member {info.name[:80]!r} is a link or a device; refused")
 
-            def read(info: tarfile.TarInfo = info) -> bytes:
+            def content(info: tarfile.TarInfo = info) -> IO[bytes]:
                 stream.allowance = info.size
                 with _readable(path.name):
-                    content = archive.extractfile(info)
-                if content is None:
+                    opened = archive.extractfile(info)
+                if opened is None:
                     raise RawDataError(f"{path.name}: member {info.name[:80]!r} cannot be read")
-                return _read(content, info.size, path.name, info.name)
+                return opened
 
-            yield info.name, read
+            offset = None if is_gzip or info.issparse() else info.offset_data
+            yield Place(path, info.name, info.size, offset), content
+
+
+def _tar_members(path: Path, budget: _Budget) -> Iterator[tuple[Place, Read]]:
+    for place, content in _tar_streams(path, budget):
+
+        def read(place: Place = place, content: Callable[[], IO[bytes]] = content) -> bytes:
+            return _read(content(), place.size, path.name, place.name)
+
+        yield place, read
+
+
+def unpack_tar(path: Path, names: Sequence[str], into: Path, *, max_bytes: int) -> None:
+    """Write some members of a .tar or .tar.gz to disk, for files that are read at any place and do not fit in memory.
+
+    Args:
+        path: the archive.
+        names: names of the wanted members, without their folders.
+        into: the folder to write to, under these names; each appears when it is whole.
+        max_bytes: how much all members of the archive together may hold.
+
+    Raises:
+        RawDataError: as `members`; and when a wanted member is missing or there twice.
+    """
+    found: set[str] = set()
+    for place, content in _tar_streams(path, _Budget(path.name, max_bytes, 1000)):
+        name = PurePosixPath(place.name).name
+        if name not in names:
+            continue
+        if name in found:
+            raise RawDataError(f"{path.name}: holds {name} twice; get the archive anew from its publisher")
+        found.add(name)
+        with atomic_path(into / name) as temporary, temporary.open("wb") as target:
+            source, left = content(), place.size
+            while left:
+                with _readable(path.name):
+                    piece = source.read(min(left, MIB))
+                if not piece:
+                    raise RawDataError(f"{path.name}: member {place.name[:80]!r} ends early; get the archive anew")
+                target.write(piece)
+                left -= len(piece)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise RawDataError(f"{path.name}: lacks {', '.join(missing)}; get the archive anew from its publisher")
 
 
 def find_raw(folder: Path, *names: str) -> dict[str, Path]:
