@@ -28,6 +28,11 @@ EPSILON = 1e-5  # added to the deviations, as in the code of the data's authors
 _FIELDS = {"x": "coeff", "y": "sol"}
 _BLOCK = 100
 _DRIVE = "https://drive.google.com/uc?id="
+_BY_HAND = (
+    "before a file of this size Google Drive asks a question that is meant for a person, and it limits how often a "
+    "file is fetched; open the address in a browser. True data by the same recipe can be made in place of it: "
+    "nas360 prepare darcy_flow --generate"
+)
 
 SPEC = TaskSpec(
     id="darcy_flow",
@@ -58,11 +63,13 @@ SPEC = TaskSpec(
             filename="piececonst_r421_N1024_smooth1.mat",
             url=_DRIVE + "17anR-H_C7It5sytoNFOk7YmOeeCX11F6",
             note="training and validation samples; about 1.6 GB",
+            manual=_BY_HAND,
         ),
         Source(
             filename="piececonst_r421_N1024_smooth2.mat",
             url=_DRIVE + "1v0nJs7GMnT2JYfhPuKBm7KyXRSBxMEFW",
             note="test samples; about 1.6 GB",
+            manual=_BY_HAND,
         ),
     ),
     differences=(
