@@ -17,6 +17,7 @@ from nas360.loaders.ahead import ahead
 from nas360.loaders.base import Array, Batch, Loader, Preprocessing, Rows, Task
 from nas360.loaders.cache import open_split
 from nas360.loaders.manifest import MANIFEST, Manifest, read_manifest
+from nas360.loaders.twin import twin
 from nas360.task import Provenance, SplitName, TaskSpec
 
 _REPOSITORY = re.compile(r"^[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?$")
@@ -195,6 +196,13 @@ def datasets_root() -> Path:
     return Path(given) if given else Path(platformdirs.user_data_dir("nas360")) / "datasets"
 
 
+def raw_root() -> Path:
+    """Where `prepare --download` puts raw files when no place is named: `raw` in `NAS360_DATA`, or the data folder."""
+    import platformdirs
+
+    return Path(os.environ.get("NAS360_DATA") or platformdirs.user_data_dir("nas360")) / "raw"
+
+
 def load_task(task: str, source: str | Path | None = None) -> TaskData:
     """Open a task's data.
 
@@ -202,7 +210,8 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
         task: the task's id, for instance `"ecg"`.
         source: a folder that `nas360 prepare` made, or, where there is none, a Hub repository (`"org/name"`, or
             `"org/name@revision"`). None takes the folder in which `prepare` puts the task by default, else the task's
-            Hub repository at its pinned revision.
+            Hub repository at its pinned revision. `"synthetic"` is the task's tiny made-up twin, made the first time
+            and kept in the cache folder (a folder of that name is `"./synthetic"`).
 
     Returns:
         The data; arrays are decoded on first use.
@@ -219,6 +228,8 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
         return TaskData(chosen, local, str(local))
     if source is None:
         return _from_hub(chosen, chosen.spec.repo, chosen.spec.revision)
+    if source == "synthetic":
+        return TaskData(chosen, twin(chosen), "synthetic")
     folder = Path(source).expanduser()
     if folder.exists() or not _REPOSITORY.match(str(source)):
         return TaskData(chosen, folder, str(source))
@@ -240,7 +251,8 @@ def _from_hub(task: Task, repo: str, revision: str) -> TaskData:
         where = datasets_root() / task.spec.id if repo == task.spec.repo else f"a folder {repo}"
         raise DatasetError(
             f"the data of {task.spec.id!r} is neither in {where} nor on the Hub as {repo}@{revision} ({reason}). "
-            f"Three ways out: `nas360 prepare {task.spec.id} --raw DIR` from the official raw files; `nas360 prepare "
-            f"{task.spec.id} --synthetic` for a tiny twin; or --data with a folder or repository that has it"
+            f"Three ways out: `nas360 prepare {task.spec.id} --download` (or --raw DIR) from the official raw files; "
+            f"--data synthetic, in Python load_task({task.spec.id!r}, 'synthetic'), for a tiny made-up twin; or --data "
+            f"with a folder or repository that has it"
         ) from cause
     return TaskData(task, folder, repo, commit)

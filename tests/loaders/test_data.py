@@ -145,7 +145,7 @@ def test_a_task_that_cannot_be_read_yet_is_told_first() -> None:
 
 
 def test_nothing_reachable_names_three_ways_out() -> None:
-    with pytest.raises(DatasetError, match=r"Three ways out: `nas360 prepare ecg --raw DIR`.*--synthetic`.*--data"):
+    with pytest.raises(DatasetError, match=r"Three ways out: `nas360 prepare ecg --download`.*--data synthetic.*--data"):
         load_task("ecg")
     with pytest.raises(DatasetError, match="somebody/ecg@v2"):
         load_task("ecg", "somebody/ecg@v2")

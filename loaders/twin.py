@@ -1,0 +1,44 @@
+"""The dataset of a task's synthetic twin, made once a machine and version."""
+
+from __future__ import annotations
+
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+from filelock import FileLock
+
+from nas360 import __version__
+from nas360.loaders.base import Task
+from nas360.loaders.cache import cache_root
+from nas360.loaders.manifest import MANIFEST
+
+SEED = 0
+
+
+def twin(task: Task) -> Path:
+    """The folder of the dataset, in the cache; of several processes that ask at once, one makes it.
+
+    Raises:
+        UserError: when the task has no loader or no synthetic twin in this version.
+    """
+    folder = cache_root() / "synthetic" / f"{task.spec.id}-{__version__}-{_code()[:12]}"
+    if (folder / MANIFEST).is_file():
+        return folder
+    from nas360.loaders.prepare import prepare
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.twin.lock")):
+        if not (folder / MANIFEST).is_file():
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".raw-") as raw:
+                task.write_synthetic(Path(raw), SEED)
+                prepare(task, Path(raw), folder, overwrite=True)
+    return folder
+
+
+def _code() -> str:
+    """What the twins are made by: a checkout changes while its version does not."""
+    code = sha256()
+    for path in sorted(Path(__file__).resolve().parent.glob("*.py")):
+        code.update(path.name.encode() + b"\0" + path.read_bytes())
+    return code.hexdigest()
