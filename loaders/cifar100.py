@@ -215,14 +215,14 @@ def fit(rows: Rows) -> Preprocessing:
     return Preprocessing()
 
 
-def write_synthetic(folder: Path, seed: int) -> None:
-    """Write a tiny archive in the official layout: 1,000 + 300 noisy images of one coarse colour pattern a class."""
+def write_synthetic(folder: Path, seed: int, n_train: int = 1000, n_test: int = 300) -> None:
+    """Write a tiny archive in the official layout: noisy images of one coarse colour pattern a class."""
     rng = derive(seed, "cifar100", "synthetic")
     patterns = rng.uniform(40, 215, (len(CIFAR100_CLASSES), 3, 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
     parts: dict[str, Mapping[str, Any]] = {
         "meta": {"fine_label_names": list(CIFAR100_CLASSES), "coarse_label_names": [f"group {k}" for k in range(20)]}
     }
-    for name, n in (("train", 1000), ("test", 300)):
+    for name, n in (("train", n_train), ("test", n_test)):
         labels = rng.permutation(np.arange(n) % len(CIFAR100_CLASSES))
         images = patterns[labels] + rng.normal(0, 25, (n, *SHAPE))
         parts[name] = {
