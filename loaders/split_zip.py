@@ -169,6 +169,8 @@ class SplitZip:
                 f"{self.name}: member {info.filename[:80]!r} is encrypted or compressed by method "
                 f"{info.compress_type}; stored and deflated members are read. Get the archive anew from its publisher"
             )
+        if info.compress_size > info.file_size + info.file_size // 100 + 1024:  # deflating never adds that much
+            raise RawDataError(f"{self.name}: damaged archive: member {info.filename[:80]!r} is larger packed than not")
 
     def _entries(self) -> list[zipfile.ZipInfo]:
         """The directory's entries as they stand there: with a part, and an offset in it."""

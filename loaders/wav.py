@@ -45,7 +45,7 @@ def read_wav(content: bytes) -> tuple[Signal, int]:
     if not content:
         raise UnusableSoundError("empty file")
     try:
-        with wave.open(io.BytesIO(content)) as sound:
+        with wave.open(io.BytesIO(_plain(content))) as sound:
             n, rate = sound.getnframes(), sound.getframerate()
             channels, width = sound.getnchannels(), sound.getsampwidth()
             _check(n, rate, channels, width)
@@ -55,6 +55,15 @@ def read_wav(content: bytes) -> tuple[Signal, int]:
     if len(frames) != n * channels * width:
         raise UnusableSoundError("truncated wav file")
     return _samples(frames, width).reshape(n, channels).mean(axis=1, dtype=np.float64) / 2.0 ** (8 * width - 1), rate
+
+
+def _plain(content: bytes) -> bytes:
+    """The file with its format named by the old number for PCM, where it is named by the extensible one.
+
+    Both hold the same; from Python 3.12 on, the library reads the latter by itself.
+    """
+    extensible = content[12:16] == b"fmt " and content[20:22] == b"\xfe\xff" and content[44:46] == b"\x01\x00"
+    return content[:20] + b"\x01\x00" + content[22:] if extensible else content
 
 
 def _check(n: int, rate: int, channels: int, width: int) -> None:
