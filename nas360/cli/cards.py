@@ -74,8 +74,8 @@ def cards(
     if faults:
         count = sum(len(blocks) for blocks in faults.values())
         raise UserError(
-            f"{count} block{'s differ' if count != 1 else ' differs'} (of {', '.join(faults)}) from what spec and columns give. Write "
-            f"them: nas360 cards {' '.join(faults)} --write"
+            f"{count} block{'s differ' if count != 1 else ' differs'} from what spec and columns give, in "
+            f"{', '.join(f'{name}.md' for name in faults)}. Write them: nas360 cards {' '.join(faults)} --write"
         )
     errors.print(f"{len(found)} cards are up to date", highlight=False)
 
