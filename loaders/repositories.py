@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from nas360.errors import DatasetError
+from nas360.hub import told
 
 _NAME = re.compile(r"^[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?$")
 
@@ -21,22 +22,16 @@ def find_repository(source: str | Path) -> tuple[Path, bool]:
         The folder, and whether it belongs to the user (True) or to the Hub's cache, where nothing must be written.
 
     Raises:
-        DatasetError: when neither is there.
+        DatasetError: it is neither a folder nor a name that a repository can have.
+        HubError: the Hub does not give it.
     """
     folder = Path(source).expanduser()
-    if folder.exists() or not _NAME.match(str(source)):
-        if not folder.is_dir():
-            raise DatasetError(f"{source} is neither a folder nor the name of a Hub repository (ORG/NAME). Check it")
+    if folder.is_dir():
         return folder, True
+    if folder.exists() or not _NAME.match(str(source)):
+        raise DatasetError(f"{source} is neither a folder nor the name of a Hub repository (ORG/NAME). Check it")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repo, _, revision = str(source).partition("@")
-    try:
+    with told(None, "download", repo):
         return Path(snapshot_download(repo, repo_type="dataset", revision=revision or None)), False
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as cause:
-        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise DatasetError(
-            f"there is no folder {source}, and the Hub does not give the repository {source} ({reason}). Give a folder "
-            f"that `nas360 prepare` made, or check the name and the connection"
-        ) from cause

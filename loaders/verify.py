@@ -14,19 +14,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nas360.errors import DatasetError, UserError, first_faults
-from nas360.files import MIB, read_json, sha256_file
+from nas360.files import sha256_file
 from nas360.loaders import TASKS
 from nas360.loaders.base import Task
-from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, read_manifest
-
-AUDIT = "audit.json"
-MAX_AUDIT_BYTES = 16 * MIB
+from nas360.loaders.manifest import DataFile, Manifest, read_manifest
+from nas360.loaders.texts import AUDIT, read_audit, texts
 
 Severity = Literal["error", "warning"]
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-TOLERATED = frozenset({".gitattributes", "CHANGELOG.md", "LICENSE", "LICENSE.md"})
+TOLERATED = frozenset({".gitattributes", "LICENSE"})
 """Files that may stand in a repository and are not checked."""
 
 _TOLERATED_FOLDERS = frozenset({".git", ".cache"})  # of git and of the Hub's client
@@ -102,8 +100,9 @@ def verify(folder: Path, quick: bool = False, report: Report = lambda step, done
         )
         return faults.found
     damaged = _check_files(folder, manifest, faults, report)
-    _check_texts(folder, task, manifest, faults)
-    _check_strangers(folder, task, manifest, faults)
+    wanted = expected_texts(folder, task, manifest)
+    _check_texts(folder, wanted, faults)
+    _check_strangers(folder, {file.path for file in data_files(manifest)} | set(wanted), faults)
     from nas360.loaders.verify_rows import check_rows
 
     check_rows(folder, task, manifest.splits, damaged, quick, faults, report)
@@ -156,9 +155,9 @@ def _damage(path: Path, file: DataFile) -> tuple[str, str] | None:
     return None
 
 
-def _check_texts(folder: Path, task: Task, manifest: Manifest, faults: Faults) -> None:
+def _check_texts(folder: Path, wanted: Mapping[str, str], faults: Faults) -> None:
     """The files beside the data are what this version writes from the manifest."""
-    for name, text in expected_texts(folder, task, manifest).items():
+    for name, text in wanted.items():
         try:
             given = (folder / name).read_bytes()
         except OSError:
@@ -180,9 +179,11 @@ def _check_texts(folder: Path, task: Task, manifest: Manifest, faults: Faults) -
 
 def expected_texts(folder: Path, task: Task, manifest: Manifest) -> dict[str, str]:
     """File name → text, as this version writes them for the manifest and the audit that stand in the folder."""
-    from nas360.loaders.texts import texts
-
-    return texts(task, manifest)
+    try:
+        audit = read_audit(folder)
+    except DatasetError:  # told apart from this
+        audit = None
+    return texts(task, manifest, audit)
 
 
 def _compare_cards(given: bytes, expected: str, faults: Faults) -> None:
@@ -224,16 +225,14 @@ def _front_matter(text: str) -> Mapping[str, Any]:
     return content
 
 
-def _check_strangers(folder: Path, task: Task, manifest: Manifest, faults: Faults) -> None:
+def _check_strangers(folder: Path, known: set[str], faults: Faults) -> None:
     """Files that nobody expects: some would be taken as data, others are what a killed program left."""
-    known = {file.path for file in data_files(manifest)} | set(expected_texts(folder, task, manifest))
-    known |= TOLERATED | {AUDIT}
     strangers: dict[Severity, list[str]] = {"error": [], "warning": []}
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in _TOLERATED_FOLDERS)
         for name in sorted(names):
             path = (Path(place) / name).relative_to(folder)
-            if path.as_posix() in known:
+            if path.as_posix() in known | TOLERATED | {AUDIT}:
                 continue
             hidden = any(part.startswith(".") for part in path.parts)
             serious = hidden or len(path.parts) > 1 or path.suffix.lower() in _TAKEN_AS_DATA
@@ -270,16 +269,15 @@ def _check_load(folder: Path, manifest: Manifest, faults: Faults, report: Report
 
 
 def _check_audit(folder: Path, manifest: Manifest, faults: Faults) -> None:
-    if not (folder / AUDIT).exists():
-        faults.warn("audit_missing", f"there is no {AUDIT}. Make one with `nas360 audit {folder}`")
-        return
     try:
-        content = read_json(folder / AUDIT, MAX_AUDIT_BYTES, DatasetError)
+        content = read_audit(folder)
     except DatasetError as cause:
         faults.error("audit", str(cause))
         return
-    if not isinstance(content, dict) or content.get("content_sha256") != manifest.content_sha256:
+    if content is None:
+        faults.warn("audit_missing", f"there is no {AUDIT}. Make one with `nas360 audit {folder}`")
+    elif content.get("content_sha256") != manifest.content_sha256:
         faults.error("audit", f"{AUDIT} is not of this data. Make it anew with `nas360 audit {folder}`")
 
 
-__all__ = ["AUDIT", "MANIFEST", "Fault", "Faults", "Report", "data_files", "expected_texts", "verify"]
+__all__ = ["AUDIT", "Fault", "Faults", "Report", "data_files", "expected_texts", "verify"]

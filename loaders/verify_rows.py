@@ -250,13 +250,15 @@ def _tell(name: str, split: _Split, faults: Faults) -> None:
 
 
 def _check_units(name: str, split: _Split, entry: SplitManifest, spec: TaskSpec, faults: Faults) -> None:
-    """The rows belong to as many units as the manifest says; a unit that gave no row is only worth a warning."""
-    n = len(split.groups) if spec.group is not None else entry.rows
-    message = f"{name}: its rows are of {n:,} {spec.unit_of_split}s, in manifest.json {entry.units:,}"
-    if n > entry.units:
-        faults.error("units", f"{message}. Prepare it anew")
-    elif n < entry.units:
-        faults.warn("units", f"{message}; the others have no rows")
+    """A row is a unit; where rows are tied by groups, a unit may also be as large as a group."""
+    least = len(split.groups) if spec.group is not None else entry.rows
+    if not least <= entry.units <= entry.rows:
+        groups = f" of {least:,} {spec.group}s" if spec.group is not None else ""
+        faults.error(
+            "units",
+            f"{name}: {entry.rows:,} rows{groups} cannot be the {entry.units:,} {spec.unit_of_split}s of "
+            "manifest.json. Prepare it anew",
+        )
 
 
 def _check_ids(seen: Mapping[str, _Split], faults: Faults) -> None:

@@ -26,6 +26,8 @@ COMMANDS = {
         "nas360.cli.prepare:prepare",
         "Make a dataset repository from raw files, a generator, or a synthetic twin.",
     ),
+    "verify": ("nas360.cli.verify:verify", "Find all that is wrong with a dataset repository."),
+    "audit": ("nas360.cli.audit:audit", "Measure what a dataset's splits share: duplicates, groups, label shift."),
     "publish": ("nas360.cli.publish:publish", "Publish a dataset repository on the Hugging Face Hub."),
     "run": ("nas360.cli.run:run", "Train a method on a task and write predictions and a result file."),
     "evaluate": ("nas360.cli.evaluate:evaluate", "Score a predictions file."),
