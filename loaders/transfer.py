@@ -316,6 +316,7 @@ class Transfer:
             raise _Broken(f"the server ended after {here:,} of {whole:,} bytes" if whole else "the server sent nothing")
         if total is None:  # now it is known, and a part of this size is the whole file
             write_json(self._mark, mark.model_copy(update={"total": here}).model_dump())
+            self.report(self.name, here, here)
 
     @contextmanager
     def _faults_told(self, url: str) -> Iterator[None]:

@@ -34,21 +34,28 @@ def warn(message: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """A progress display on standard error: description, bar, count, time left. Silent where there is no terminal."""
+def progress(*, of_bytes: bool = False) -> Iterator[Progress]:
+    """A progress display on standard error: description, bar, count, time left. Silent where there is no terminal.
+
+    Args:
+        of_bytes: count bytes, and show how many come a second.
+    """
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
+    counts = [DownloadColumn(), TransferSpeedColumn()] if of_bytes else [MofNCompleteColumn()]
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        *counts,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=errors,

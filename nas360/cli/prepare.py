@@ -16,12 +16,23 @@ if TYPE_CHECKING:
     from nas360.loaders.base import Task
     from nas360.loaders.manifest import Manifest
 
+DEFAULT_WORKERS = 8
+MAX_WORKERS = 256
+_RAW_OR = "--raw DIR (official raw files) or"
+
 
 def prepare(
     task: Annotated[str, typer.Argument(help="Id of the task; `nas360 tasks` lists them.")],
     raw: Annotated[
         Path | None, typer.Option("--raw", help="Folder with the raw files in their official layout.")
     ] = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Fetch the official raw files first (into --raw, else raw/TASK in the user's data folder).",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the dataset repository.  \\[default: the user's data folder]"),
@@ -44,14 +55,27 @@ def prepare(
             "--require-complete/--allow-partial", help="Refuse raw data that is less than the official distribution."
         ),
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=MAX_WORKERS,
+            help="Processes that make rows; the result is the same.  \\[default: the cores at hand, at most 8]",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another dataset in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Make a dataset repository: Parquet files, README card, metric.py and manifest.
 
-    A killed preparation can be started again: finished splits, and generated samples, are kept.
+    A killed preparation can be started again: finished splits, generated samples, and what was downloaded are kept.
+
+    --download says which files must be fetched by hand, where a login or a closed service leaves no other way.
 
     Examples:
+    nas360 prepare ecg --download
+
     nas360 prepare ecg --raw physionet/ --out data/ecg
 
     nas360 prepare darcy_flow --generate --train 90 --test 10 --out data/darcy_small
@@ -59,25 +83,24 @@ def prepare(
     nas360 prepare cifar100 --synthetic --out data/cifar100_synthetic
     """
     from nas360.loaders import TASKS
-    from nas360.loaders.data import datasets_root
+    from nas360.loaders.data import datasets_root, raw_root
+    from nas360.loaders.workers import available_cores
 
     chosen = TASKS[task]
     target = out or datasets_root() / task
-    if synthetic and generate:
-        raise UserError(
-            "--synthetic and --generate exclude each other: the first makes a tiny twin, the second true data"
-        )
-    if synthetic and raw is not None:
-        raise UserError("--synthetic makes its own raw files; leave --raw out")
+    _check(synthetic, generate, download, raw)
+    # beginning a process takes longer than making a twin's rows
+    cores = workers or (1 if synthetic else min(available_cores(), DEFAULT_WORKERS))
     if not (synthetic or generate):
-        if raw is None:
-            ways = (
-                "--raw DIR (official raw files), --generate, or"
-                if chosen.loader.generate
-                else "--raw DIR (official raw files) or"
-            )
-            raise UserError(f"where from? Give {ways} --synthetic")
-        _finish(_prepare(chosen, raw, target, require_complete, overwrite), target, as_json)
+        if download:
+            raw = raw or raw_root() / task
+            _download(chosen, raw)
+        elif raw is None:
+            ways = "--raw DIR (official raw files), --generate, or" if chosen.loader.generate else _RAW_OR
+            raise UserError(f"where from? Give --download, {ways} --synthetic")
+        _finish(_prepare(chosen, raw, target, require_complete, overwrite, cores), target, as_json)
+        if download:
+            errors.print(f"raw files kept in {escape(str(raw))}", highlight=False, soft_wrap=True)
         return
     kind = f"synthetic-{seed}" if synthetic else f"generated-{train}-{test}-{seed}"
     folder = raw or target.absolute().with_name(f".{target.name}.{kind}")
@@ -85,13 +108,48 @@ def prepare(
         chosen.write_synthetic(folder, seed)
     else:
         _generate(chosen, folder, train, test, seed)
-    manifest = _prepare(chosen, folder, target, require_complete, overwrite)
+    manifest = _prepare(chosen, folder, target, require_complete, overwrite, cores)
     if raw is None:
         shutil.rmtree(folder)
     _finish(manifest, target, as_json)
 
 
-def _prepare(task: Task, raw: Path, out: Path, require_complete: bool, overwrite: bool) -> Manifest:
+def _check(synthetic: bool, generate: bool, download: bool, raw: Path | None) -> None:
+    given = [
+        name
+        for name, wanted in (("--synthetic", synthetic), ("--generate", generate), ("--download", download))
+        if wanted
+    ]
+    if len(given) > 1:
+        raise UserError(
+            f"{' and '.join(given)} exclude each other: --synthetic makes a tiny twin, --generate true data by a "
+            "published recipe, --download fetches the official files. Give one"
+        )
+    if synthetic and raw is not None:
+        raise UserError("--synthetic makes its own raw files; leave --raw out")
+
+
+def _download(task: Task, folder: Path) -> None:
+    from nas360.loaders.download import download
+
+    _ = task.loader  # a task that cannot be prepared is told so before gigabytes are fetched for it
+    with progress(of_bytes=True) as bars:
+        bar: dict[str, Any] = {}
+
+        def report(name: str, done: int, total: int | None) -> None:
+            if name not in bar:
+                bar[name] = bars.add_task(escape(name), total=total, completed=done)
+            bars.update(bar[name], completed=done, total=total)
+
+        try:
+            download(task.spec, folder, report, warn)
+        except KeyboardInterrupt as cause:
+            raise KeyboardInterrupt(
+                f"interrupted; what came is kept in {folder}, and the same command goes on from there"
+            ) from cause
+
+
+def _prepare(task: Task, raw: Path, out: Path, require_complete: bool, overwrite: bool, workers: int) -> Manifest:
     from nas360.loaders.prepare import prepare as prepare_dataset
 
     with progress() as bars:
@@ -102,7 +160,9 @@ def _prepare(task: Task, raw: Path, out: Path, require_complete: bool, overwrite
                 bar[split] = bars.add_task(f"{task.spec.id} {split}", total=None)
             bars.update(bar[split], completed=rows)
 
-        return prepare_dataset(task, raw, out, require_complete=require_complete, overwrite=overwrite, report=report)
+        return prepare_dataset(
+            task, raw, out, require_complete=require_complete, overwrite=overwrite, workers=workers, report=report
+        )
 
 
 def _generate(task: Task, folder: Path, n_train: int, n_test: int, seed: int) -> None:

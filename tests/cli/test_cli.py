@@ -101,8 +101,6 @@ def test_prepare_says_where_from(tmp_path: Path) -> None:
     assert "--raw DIR (official raw files) or --synthetic" in found.stderr
     found = _run("prepare", "ecg", "--generate", "--out", str(tmp_path / "x"))
     assert "cannot be generated" in found.stderr
-    found = _run("prepare", "psicov", "--synthetic", "--out", str(tmp_path / "x"))
-    assert "cannot prepare or read its data yet" in found.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -155,8 +155,8 @@ def one(server: Server) -> Callable[..., TaskSpec]:
     """A spec of one file on the server; by default all is known of it."""
 
     def make(**known: Any) -> TaskSpec:
-        known = {"size_bytes": len(BODY), "sha256": sha256(BODY)} | known
-        return spec_of(Source(**{"filename": "file.bin", "url": server.url("file.bin"), **known}))
+        fields: dict[str, Any] = {"filename": "file.bin", "url": server.url("file.bin"), "size_bytes": len(BODY)}
+        return spec_of(Source(**fields | {"sha256": sha256(BODY)} | known))
 
     return make
 
