@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections import Counter
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from nas360.errors import RawDataError
 from nas360.loaders import TASKS
 from nas360.loaders.base import Rows
-from nas360.loaders.ninapro import CLASSES, SPEC, cut_windows, open_raw, window_starts
+from nas360.loaders.ninapro import CLASSES, PROTOCOL_SEED, SPEC, cut_windows, open_raw, window_starts
 from nas360.loaders.ninapro_recordings import Recording
 from nas360.loaders.stratified import largest_remainder, scaled_sizes, stratified_draw
 from nas360.seeding import derive
@@ -168,6 +169,13 @@ def test_the_official_sizes_are_drawn_from_more_windows() -> None:
     drawn = stratified_draw(label, SPEC.splits, derive(0, "draw"))
     assert {split: len(chosen) for split, chosen in drawn.items()} == SPEC.splits
     assert all(len(np.unique(label[chosen])) == 18 for chosen in drawn.values())
+
+
+def test_the_draw_is_always_the_same() -> None:
+    """It is a part of the protocol: another NumPy must not draw others."""
+    drawn = stratified_draw(np.arange(39_000) % 18, SPEC.splits, derive(PROTOCOL_SEED, "ninapro", "draw"))
+    digest = hashlib.sha256(np.concatenate([drawn[split] for split in SPLITS]).astype("<i8").tobytes()).hexdigest()
+    assert digest.startswith("9d202c2531dd01f8")
 
 
 # --- both configurations
