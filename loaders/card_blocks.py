@@ -191,7 +191,7 @@ def _row_bytes(facts: Facts) -> float:
     if not any(column.ragged for column in columns) or facts.manifest is None:
         return float(fixed)
     splits = facts.manifest["splits"].values()
-    return max([float(fixed), *(split["num_bytes"] / split["rows"] for split in splits if split["rows"])])
+    return max([float(fixed), *(float(split["num_bytes"] / split["rows"]) for split in splits if split["rows"])])
 
 
 def _metric(facts: Facts) -> str:

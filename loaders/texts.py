@@ -61,7 +61,7 @@ def eval_yaml(spec: TaskSpec) -> str:
 
     The Hub sorts by higher values, so what is entered there is 1 - error or, for errors without a bound, -error.
     """
-    from huggingface_hub.utils import yaml_dump
+    from huggingface_hub import CardData
 
     low, high = spec.bounds
     if spec.direction == "higher":
@@ -70,13 +70,13 @@ def eval_yaml(spec: TaskSpec) -> str:
         value = f"1 - {spec.metric} / {high:g}, from 0 to 1"
     else:
         value = f"-{spec.metric}, in {spec.unit}"
-    content = {
-        "name": f"NAS-Bench-360 {spec.name}",
-        "description": f"{spec.summary}. Values are higher for better methods: {value}.",
-        "evaluation_framework": "nas360",
-        "tasks": [{"id": spec.id, "config": "default", "split": "test"}],
-    }
-    return str(yaml_dump(content, sort_keys=False, width=110))
+    content = CardData(
+        name=f"NAS-Bench-360 {spec.name}",
+        description=f"{spec.summary}. Values are higher for better methods: {value}.",
+        evaluation_framework="nas360",
+        tasks=[{"id": spec.id, "config": "default", "split": "test"}],
+    )
+    return f"{content.to_yaml()}\n"
 
 
 def changelog(spec: TaskSpec, manifest: Mapping[str, Any], changes: list[tuple[str, str, str]]) -> str:

@@ -470,7 +470,8 @@ def test_the_audit_is_shown_whatever_it_holds() -> None:
     many = {"summary": {"exact_duplicates": {str(i): i for i in range(500)}}}
     longer = card(ECG, COLUMNS, manifest_of(), many)
     assert "440 more figures are in `audit.json`" in longer
-    for nothing in ({}, {"summary": {}}, {"summary": [1]}):
+    empty: list[dict[str, Any]] = [{}, {"summary": {}}, {"summary": [1]}]
+    for nothing in empty:
         assert card(ECG, COLUMNS, manifest_of(), nothing) == card(ECG, COLUMNS, manifest_of())
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset_builder
+from huggingface_hub import DatasetCard
 
 from nas360.files import sha256_file
 from nas360.loaders import TASKS
@@ -142,7 +143,7 @@ def test_only_certain_licences_are_given_by_identifier() -> None:
 def test_rows_are_read_by_the_reference_reader(synthetic_repo: Repo) -> None:
     folder = synthetic_repo("ecg")
     dataset = mlcroissant.Dataset(jsonld=folder / "croissant.json")
-    for split in SPLITS:
+    for split in ("validation", "test"):
         table = pq.read_table(folder / "data" / f"{split}-00000-of-00001.parquet")
         found = list(dataset.records(f"default/{split}"))
         for name in table.column_names:
@@ -191,9 +192,8 @@ def test_every_repository_has_its_texts(task: Task, synthetic_repo: Repo) -> Non
 
 @every_task
 def test_eval_yaml(task: Task) -> None:
-    import yaml
-
-    content = yaml.safe_load(eval_yaml(task.spec))
+    content = DatasetCard(f"---\n{eval_yaml(task.spec)}---\n").data.__dict__
+    content = {name: value for name, value in content.items() if value is not None}
     assert list(content) == ["name", "description", "evaluation_framework", "tasks"]
     assert content["tasks"] == [{"id": task.spec.id, "config": "default", "split": "test"}]
     assert content["evaluation_framework"] == "nas360"
