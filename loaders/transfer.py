@@ -93,6 +93,9 @@ class Transfer:
 
     What came is kept in `part`, with a note beside it of what it is the beginning of, until `drop` is called.
 
+    A file that its server sends without a length ends where the connection does: that it is whole, only a known size
+    or hash can tell.
+
     Args:
         part: where what came is kept.
         name: the file's name in reports and messages.
@@ -331,6 +334,8 @@ class Transfer:
         try:
             yield
         except faults.SSLError as cause:
+            if "CERTIFICATE_VERIFY_FAILED" not in str(cause):
+                raise _Broken(f"the secure connection to {_host(url)} broke") from cause
             raise TransferError(f"{self.name}: the certificate of {_host(url)} cannot be verified") from cause
         except faults.ConnectTimeout as cause:
             raise _Broken(f"no connection to {_host(url)} within {self.patience.connect_s:g} s") from cause
