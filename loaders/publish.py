@@ -125,7 +125,7 @@ def publish(
         UserError: when what is asked cannot be.
         HubError: when nobody is logged in, or the Hub cannot be reached or refuses.
     """
-    name = check_repo_id(repo or task.spec.repo)
+    name = check_repo_id(task.spec.repo if repo is None else repo)
     _check_tag(tag, create_pr)
     manifest = read_manifest(folder)
     if manifest.task != task.spec.id:
