@@ -55,7 +55,7 @@ def _check_name(name: str, source: str) -> None:
 
 
 @contextmanager
-def _readable(source: str) -> Iterator[None]:
+def damage_told(source: str) -> Iterator[None]:
     """Turn what the archive modules raise on damage into one error (ValueError: also names that are not UTF-8)."""
     try:
         yield
@@ -92,7 +92,7 @@ def members(path: Path, *, max_bytes: int, max_members: int = 100_000) -> Iterat
     Raises:
         RawDataError: when the archive is damaged, unsafe, or larger than allowed.
     """
-    for place, read in _entries(path, _Budget(path.name, max_bytes, max_members)):
+    for place, read in _entries(path, Budget(path.name, max_bytes, max_members)):
         yield place.name, read
 
 
@@ -102,7 +102,7 @@ def places(path: Path, *, max_bytes: int, max_members: int = 100_000) -> Iterato
     Raises:
         RawDataError: as `members`; and for a .tar.gz, which can only be read from its start to its end.
     """
-    for place, _ in _entries(path, _Budget(path.name, max_bytes, max_members)):
+    for place, _ in _entries(path, Budget(path.name, max_bytes, max_members)):
         if path.suffix != ".zip" and path.is_file() and place.offset is None:
             raise RawDataError(f"{path.name}: its members cannot be read one by one. Unpack it beside itself")
         yield place
@@ -121,12 +121,13 @@ def read_places(wanted: Sequence[Place], *, max_bytes: int) -> list[bytes]:
     with ExitStack() as opened:
         sources: dict[Path, zipfile.ZipFile | IO[bytes] | None] = {}
         for path in dict.fromkeys(place.container for place in wanted):
-            with _readable(path.name):
+            with damage_told(path.name):
                 if path.is_dir():
                     sources[path] = None
+                elif path.suffix == ".zip":
+                    sources[path] = opened.enter_context(zipfile.ZipFile(path))
                 else:
-                    archive = zipfile.ZipFile(path) if path.suffix == ".zip" else path.open("rb")
-                    sources[path] = opened.enter_context(archive)
+                    sources[path] = opened.enter_context(path.open("rb"))
         return [_content(place, sources[place.container], max_bytes) for place in wanted]
 
 
@@ -137,7 +138,7 @@ def _content(place: Place, source: zipfile.ZipFile | IO[bytes] | None, max_bytes
             f"{label}: {place.name[:80]!r} has {place.size:,} bytes; no official file of its kind has more than "
             f"{max_bytes:,}. Get it anew"
         )
-    with _readable(label):
+    with damage_told(label):
         if source is None:
             with (place.container / place.name).open("rb") as stream:
                 return _read(stream, place.size, label, place.name)
@@ -151,7 +152,7 @@ def _content(place: Place, source: zipfile.ZipFile | IO[bytes] | None, max_bytes
         return content
 
 
-def _entries(path: Path, budget: _Budget) -> Iterator[tuple[Place, Read]]:
+def _entries(path: Path, budget: Budget) -> Iterator[tuple[Place, Read]]:
     if path.is_dir():
         for file in sorted(item for item in path.rglob("*") if item.is_file()):
             size = file.stat().st_size
@@ -163,7 +164,7 @@ def _entries(path: Path, budget: _Budget) -> Iterator[tuple[Place, Read]]:
         yield from _tar_members(path, budget)
 
 
-class _Budget:
+class Budget:
     """Counts what an archive declares, before any of it is read."""
 
     def __init__(self, source: str, max_bytes: int, max_members: int) -> None:
@@ -171,6 +172,11 @@ class _Budget:
         self.n_bytes = self.n_members = 0
 
     def take(self, size: int) -> None:
+        """Count a member.
+
+        Raises:
+            RawDataError: when that is more than allowed.
+        """
         self.n_bytes += size
         self.n_members += 1
         if size < 0 or self.n_bytes > self.max_bytes or self.n_members > self.max_members:
@@ -182,7 +188,7 @@ class _Budget:
 
 def _read(stream: IO[bytes], size: int, source: str, name: str) -> bytes:
     """Read a member, at most one byte more than it declares: a header that lies does not fill the memory."""
-    with _readable(source):
+    with damage_told(source):
         content = stream.read(size + 1)
     if len(content) != size:
         raise RawDataError(
@@ -191,26 +197,38 @@ def _read(stream: IO[bytes], size: int, source: str, name: str) -> bytes:
     return content
 
 
-def _zip_members(path: Path, budget: _Budget) -> Iterator[tuple[Place, Read]]:
-    with _readable(path.name):
+def check_entry(info: zipfile.ZipInfo, source: str) -> None:
+    """Refuse an entry of a zip archive's directory that no official archive has.
+
+    Args:
+        info: the entry.
+        source: the archive's name.
+
+    Raises:
+        RawDataError: when it is a link, leads out of the archive, or cannot be read.
+    """
+    _check_name(info.filename, source)
+    if (info.external_attr >> 16) & 0o170000 == 0o120000:
+        raise RawDataError(f"{source}: member {info.filename[:80]!r} is a link; refused")
+    if info.compress_type not in ZIP_METHODS:
+        raise RawDataError(
+            f"{source}: member {info.filename[:80]!r} is compressed by method {info.compress_type}; stored "
+            f"and deflated members are read. Get the archive anew from its publisher"
+        )
+
+
+def _zip_members(path: Path, budget: Budget) -> Iterator[tuple[Place, Read]]:
+    with damage_told(path.name):
         archive = zipfile.ZipFile(path)
     with archive:
         for info in archive.infolist():
-            _check_name(info.filename, path.name)
-            is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
-            if is_link:
-                raise RawDataError(f"{path.name}: member {info.filename[:80]!r} is a link; refused")
-            if info.compress_type not in ZIP_METHODS:
-                raise RawDataError(
-                    f"{path.name}: member {info.filename[:80]!r} is compressed by method {info.compress_type}; stored "
-                    f"and deflated members are read. Get the archive anew from its publisher"
-                )
+            check_entry(info, path.name)
             budget.take(info.file_size)
             if info.is_dir():
                 continue
 
             def read(info: zipfile.ZipInfo = info) -> bytes:
-                with _readable(path.name), archive.open(info) as stream:
+                with damage_told(path.name), archive.open(info) as stream:
                     return _read(stream, info.file_size, path.name, info.filename)
 
             yield Place(path, info.filename, info.file_size), read
@@ -237,9 +255,9 @@ class _Metered:
         return self.stream.read(size)
 
 
-def _tar_streams(path: Path, budget: _Budget) -> Iterator[tuple[Place, Callable[[], IO[bytes]]]]:
+def _tar_streams(path: Path, budget: Budget) -> Iterator[tuple[Place, Callable[[], IO[bytes]]]]:
     with ExitStack() as opened:
-        with _readable(path.name):
+        with damage_told(path.name):
             file: IO[bytes] = opened.enter_context(path.open("rb"))
             is_gzip = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
             file.seek(0)
@@ -248,7 +266,7 @@ def _tar_streams(path: Path, budget: _Budget) -> Iterator[tuple[Place, Callable[
             archive = opened.enter_context(tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:"))
         while True:
             stream.allowance = MAX_TAR_HEADER
-            with _readable(path.name):
+            with damage_told(path.name):
                 info = archive.next()
             if info is None:
                 return
@@ -263,7 +281,7 @@ def _tar_streams(path: Path, budget: _Budget) -> Iterator[tuple[Place, Callable[
 
             def content(info: tarfile.TarInfo = info) -> IO[bytes]:
                 stream.allowance = info.size
-                with _readable(path.name):
+                with damage_told(path.name):
                     opened = archive.extractfile(info)
                 if opened is None:
                     raise RawDataError(f"{path.name}: member {info.name[:80]!r} cannot be read")
@@ -273,7 +291,7 @@ def _tar_streams(path: Path, budget: _Budget) -> Iterator[tuple[Place, Callable[
             yield Place(path, info.name, info.size, offset), content
 
 
-def _tar_members(path: Path, budget: _Budget) -> Iterator[tuple[Place, Read]]:
+def _tar_members(path: Path, budget: Budget) -> Iterator[tuple[Place, Read]]:
     for place, content in _tar_streams(path, budget):
 
         def read(place: Place = place, content: Callable[[], IO[bytes]] = content) -> bytes:
@@ -295,7 +313,7 @@ def unpack_tar(path: Path, names: Sequence[str], into: Path, *, max_bytes: int) 
         RawDataError: as `members`; and when a wanted member is missing or there twice.
     """
     found: set[str] = set()
-    for place, content in _tar_streams(path, _Budget(path.name, max_bytes, 1000)):
+    for place, content in _tar_streams(path, Budget(path.name, max_bytes, 1000)):
         name = PurePosixPath(place.name).name
         if name not in names:
             continue
@@ -305,7 +323,7 @@ def unpack_tar(path: Path, names: Sequence[str], into: Path, *, max_bytes: int) 
         with atomic_path(into / name) as temporary, temporary.open("wb") as target:
             source, left = content(), place.size
             while left:
-                with _readable(path.name):
+                with damage_told(path.name):
                     piece = source.read(min(left, MIB))
                 if not piece:
                     raise RawDataError(f"{path.name}: member {place.name[:80]!r} ends early; get the archive anew")

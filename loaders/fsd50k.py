@@ -139,9 +139,9 @@ SPEC = TaskSpec(
 )
 
 COLUMNS = {
-    "id": Column("string"),
-    "x": Column("float16", (None, MELS)),
-    "y": Column("int64", (None,), names=FSD50K_LABELS),
+    "id": Column("string", about="number of the clip on Freesound"),
+    "x": Column("float16", (None, MELS), about="log-mel frames of the clip, one every 220 / 22,050 s"),
+    "y": Column("int64", (None,), names=FSD50K_LABELS, about="the labels that the clip bears"),
 }
 
 CLIPS_A_PIECE = 50

@@ -37,7 +37,7 @@ def write_synthetic(folder: Path, seed: int) -> None:
             labels = {number % len(LABELS)} | ({int(rng.integers(len(LABELS)))} if rng.random() < 0.4 else set())
             rate = 44100 if number % 4 == 0 else 22050
             seconds = rng.uniform(0.3, 2.0)
-            sound = sum(_sound(label, rate, int(seconds * rate), rng) for label in sorted(labels))
+            sound = np.sum([_sound(label, rate, int(seconds * rate), rng) for label in sorted(labels)], axis=0)
             name = str(_FIRST_NAME + number)
             write_bytes(folder / f"FSD50K.{part}_audio" / f"{name}.wav", _wav(sound, rate, rng))
             indices = [LABELS[label] for label in sorted(labels)]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas360.loaders.base import Array, Batch, FloatArray, OutputScale, Rows
-from nas360.loaders.log_mel import MELS
+from nas360.loaders.log_mel import FRAME_HOP, MELS, SAMPLE_RATE_HZ
 
 WINDOW = 101
 """Frames in a window: the 1 + 22,050 // 220 frames of one second."""
@@ -27,11 +27,13 @@ Index = npt.NDArray[np.int64]
 
 
 def window_starts(n_frames: int) -> Index:
-    """First frames of a clip's windows: every 50th, as long as a hop of sound or more follows.
+    """First frames of a clip's windows: every 50th, as many as the clip has half seconds, the last one begun.
 
-    For a clip of whole seconds these are as many as the reference's chunks of one second every half second.
+    These are as many as the reference's chunks. 50 hops are a little less than half a second, so that a clip of 5 s
+    has 501; a window of its last two frames, repeated fifty times, would count as much as any other.
     """
-    return np.arange(0, max(n_frames - 1, 1), WINDOW_HOP)
+    half_seconds = -(-(n_frames - 1) * FRAME_HOP * 2 // SAMPLE_RATE_HZ)
+    return np.arange(max(half_seconds, 1)) * WINDOW_HOP
 
 
 def window_frames(starts: Index, n_frames: int) -> Index:
@@ -81,8 +83,8 @@ def apply_masks(x: FloatArray, masks: Masks) -> None:
 def _covered(first: Index, size: Index, total: int) -> Array:
     """Bool (n, total)."""
     place = np.arange(total)
-    covered: Array = ((place >= first[..., None]) & (place < (first + size)[..., None])).any(axis=1)
-    return covered
+    each = (place >= first[..., None]) & (place < (first + size)[..., None])
+    return np.asarray(each.any(axis=1))
 
 
 def normalised(frames: Array) -> FloatArray:

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 from nas360.errors import RawDataError
 from nas360.files import MIB
-from nas360.loaders.archive import ZIP_METHODS, _Budget, _check_name, _readable
+from nas360.loaders.archive import Budget, check_entry, damage_told
 
 END = struct.Struct("<4s4H2LH")
 END_MAGIC = b"PK\x05\x06"
@@ -72,7 +72,7 @@ def part_paths(path: Path) -> list[Path]:
     Raises:
         RawDataError: when it is not the end of a zip archive.
     """
-    with _readable(path.name), path.open("rb") as stream:
+    with damage_told(path.name), path.open("rb") as stream:
         n_before = _last_part(stream)
     return [*(path.with_suffix(f".z{number:02d}") for number in range(1, n_before + 1)), path]
 
@@ -147,8 +147,8 @@ class SplitZip:
         Raises:
             RawDataError: when the archive is damaged, unsafe, or larger than allowed.
         """
-        budget = _Budget(self.name, max_bytes, max_members)
-        with _readable(self.name):
+        budget = Budget(self.name, max_bytes, max_members)
+        with damage_told(self.name):
             entries = self._entries()
         members = []
         for info in entries:
@@ -161,14 +161,7 @@ class SplitZip:
         return members
 
     def _check(self, info: zipfile.ZipInfo) -> None:
-        _check_name(info.filename, self.name)
-        if (info.external_attr >> 16) & 0o170000 == 0o120000:
-            raise RawDataError(f"{self.name}: member {info.filename[:80]!r} is a link; refused")
-        if info.compress_type not in ZIP_METHODS or info.flag_bits & 1:
-            raise RawDataError(
-                f"{self.name}: member {info.filename[:80]!r} is encrypted or compressed by method "
-                f"{info.compress_type}; stored and deflated members are read. Get the archive anew from its publisher"
-            )
+        check_entry(info, self.name)
         if info.compress_size > info.file_size + info.file_size // 100 + 1024:  # deflating never adds that much
             raise RawDataError(f"{self.name}: damaged archive: member {info.filename[:80]!r} is larger packed than not")
 
@@ -206,7 +199,7 @@ class SplitZip:
         Raises:
             RawDataError: when it is not what the directory says, by size or CRC-32.
         """
-        with _readable(self.name):
+        with damage_told(self.name):
             header = self._read_at(member.offset, LOCAL.size)
             if header[:4] != LOCAL_MAGIC:
                 raise zipfile.BadZipFile(f"no local header of {member.name[:80]!r} at byte {member.offset}")
