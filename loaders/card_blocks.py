@@ -42,12 +42,23 @@ PROVENANCE: Mapping[Provenance, str] = {
     "are comparable with each other, and with published ones only as far as the recipe goes.",
     "synthetic": "Made up, to try the software. Results on it mean nothing about the task.",
 }
+AUDITED = {
+    "rows_also_in": "rows of the first split whose input, bit for bit, is in the second too, and how many of these "
+    "bear another label there",
+    "repeated_rows": "rows whose input stands before in the same split",
+    "near_duplicates": "rows of the first split that have an almost equal one in the second; `train in train` is what "
+    "to hold the others against",
+    "shared_values": "how many groups the splits have in common",
+    "label_shift": "how far the labels of two splits are apart, and how far they would be by chance",
+}
+"""What the parts of an audit's summary are, for readers."""
+
 VIEWER_BYTES = 2_000_000
 """Rows above this have no viewer on the Hub."""
 
 _MANY_CLASSES = 40
 _NAMES_SHOWN = 5
-_AUDIT_ROWS = 60
+_AUDIT_ROWS, _AUDIT_COLUMNS = 40, 8
 _CELL = 200
 _OTHER_FORM = "another form of what the other files hold"
 _ID = "name of the row: unique, stable between versions, and what predictions refer to"
@@ -222,13 +233,12 @@ def _audit(facts: Facts) -> str:
             head
             + "`nas360 audit FOLDER` measures what the splits share. The figures of a copy that has them stand here."
         )
-    figures = [(name, path, value) for name, part in summary.items() for path, value in _figures(part, ())]
-    text = head + table(
-        ("check", "where", "figure"),
-        ((_words(name), ", ".join(map(_words, path)), _figure(value)) for name, path, value in figures[:_AUDIT_ROWS]),
-    )
-    left = len(figures) - _AUDIT_ROWS
-    return text + (f"\n\n{left:,} more figures" if left > 0 else "\n\nMore") + " are in `audit.json`."
+    parts = ["## Duplicates and leaks", "What the splits share; `audit.json` has more, with examples."]
+    for name, part in summary.items():
+        about = AUDITED.get(name, "")
+        parts.append(f"{_words(name).capitalize()}{': ' + about if about else ''}.")
+        parts.append(_matrix(list(_figures(part, ()))))
+    return "\n\n".join(parts)
 
 
 def _figures(value: Any, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:
@@ -238,6 +248,25 @@ def _figures(value: Any, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...
             yield from _figures(part, (*path, str(name)))
     else:
         yield path, value
+
+
+def _matrix(figures: list[tuple[tuple[str, ...], Any]]) -> str:
+    """Figures as a table: the last step of the way across, those before it down."""
+    across = list(dict.fromkeys(path[-1] if path else "figure" for path, _ in figures))
+    down: dict[tuple[str, ...], dict[str, Any]] = {}
+    for path, value in figures:
+        down.setdefault(path[:-1], {})[path[-1] if path else "figure"] = value
+    where = [""] if any(down) else []
+    rows = [
+        (
+            *[", ".join(map(_words, path)) for _ in where],
+            *[_figure(row[name]) if name in row else "" for name in across[:_AUDIT_COLUMNS]],
+        )
+        for path, row in down.items()
+    ]
+    text = table((*where, *map(_words, across[:_AUDIT_COLUMNS])), rows[:_AUDIT_ROWS])
+    left = (len(across) > _AUDIT_COLUMNS) or (len(rows) > _AUDIT_ROWS)
+    return f"{text}\n\nThe table is cut." if left else text
 
 
 def _words(name: Any) -> str:

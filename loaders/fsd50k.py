@@ -140,7 +140,7 @@ SPEC = TaskSpec(
 
 COLUMNS = {
     "id": Column("string", about="number of the clip on Freesound"),
-    "x": Column("float16", (None, MELS), about="log-mel frames of the clip, one every 220 / 22,050 s"),
+    "x": Column("float16", (None, MELS), about="log-mel frames in decibel, one every 220 samples at 22,050 Hz"),
     "y": Column("int64", (None,), names=FSD50K_LABELS, about="the labels that the clip bears"),
 }
 
