@@ -300,8 +300,9 @@ def _summary(found: Mapping[str, Any], spec: TaskSpec) -> dict[str, Any]:
 
 
 def _shift_figure(part: Mapping[str, Any], spec: TaskSpec) -> dict[str, Any]:
-    names = ("standardised_difference", "p_value") if isinstance(spec.output, Dense) else ()
-    names = names or ("total_variation", "by_chance_95_percent", "labels_that_differ", "largest_difference")
+    names: tuple[str, ...] = ("total_variation", "by_chance_95_percent", "labels_that_differ", "largest_difference")
+    if isinstance(spec.output, Dense):
+        names = ("standardised_difference", "p_value")
     return {name: part[name] for name in names if name in part}
 
 

@@ -89,8 +89,8 @@ def repeats_within(x: Digests, y: Digests) -> Repeats:
 
 def _pairs(x: Digests, y: Digests) -> Digests:
     """One number for each pair."""
-    mixed: Digests = x * np.uint64(0x9E3779B97F4A7C15) + (y ^ (y >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    return mixed
+    shifted = y ^ (y >> np.uint64(29))
+    return (x * np.uint64(0x9E3779B97F4A7C15) + shifted * np.uint64(0xBF58476D1CE4E5B9)).astype(np.uint64)
 
 
 def _count(among: Digests, wanted: Digests) -> npt.NDArray[np.int64]:

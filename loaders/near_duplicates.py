@@ -192,7 +192,7 @@ def _signs(length: int, settings: Settings) -> npt.NDArray[np.float32]:
 
 def _length(column: Column) -> int:
     """Numbers that a row's column is compared by."""
-    return int(np.prod(_grid(column) if column.ragged else column.shape))
+    return int(np.prod(_grid(column) if column.ragged else [size or 0 for size in column.shape]))
 
 
 def _grid(column: Column) -> tuple[int, ...]:
@@ -341,11 +341,12 @@ def correlations(queries: Inputs, rows: Index, references: Inputs, others: Index
 
     Rows of different sizes are compared by the means over their blocks.
     """
-    on_grid = np.einsum("ij,ij->i", queries.grid_vectors(rows, view), references.grid_vectors(others, AS_IT_IS))
+    left, right = queries.grid_vectors(rows, view), references.grid_vectors(others, AS_IT_IS)
+    on_grid: Vectors = np.einsum("ij,ij->i", left, right)
     if not any(column.ragged for column in queries.columns.values()):
         return on_grid
     for number, (one, other) in enumerate(zip(queries.full(rows, view), references.full(others), strict=True)):
-        if all(left.shape == right.shape and left.size for left, right in zip(one, other, strict=True)):
+        if all(mine.shape == yours.shape and mine.size for mine, yours in zip(one, other, strict=True)):
             on_grid[number] = float(np.sum(_join(one) * _join(other)))
     return on_grid
 

@@ -105,7 +105,9 @@ def verify(folder: Path, quick: bool = False, report: Report = lambda step, done
     _check_strangers(folder, {file.path for file in data_files(manifest)} | set(wanted), faults)
     from nas360.loaders.verify_rows import check_rows
 
-    check_rows(folder, task, manifest.splits, damaged, quick, faults, report)
+    check_rows(
+        folder, task, {str(name): entry for name, entry in manifest.splits.items()}, damaged, quick, faults, report
+    )
     for name, entry in manifest.configs.items():
         check_rows(folder, task, {name: entry}, damaged, quick, faults, report)
     if not damaged:
@@ -211,7 +213,7 @@ def _front_matter(text: str) -> Mapping[str, Any]:
     Raises:
         ValueError: there is none, or it is no YAML.
     """
-    import yaml
+    import yaml  # type: ignore[import-untyped]  # it comes with huggingface_hub, its stubs do not
 
     parts = text.split("---\n", 2)
     if len(parts) < 3 or parts[0]:

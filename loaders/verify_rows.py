@@ -209,8 +209,7 @@ def _finite(values: Array) -> npt.NDArray[np.bool_]:
     """Which rows hold only finite numbers, (n,)."""
     if values.dtype == object:
         return np.fromiter((np.isfinite(value).all() for value in values), bool, len(values))
-    finite: npt.NDArray[np.bool_] = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    return finite
+    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
 
 
 def _label_faults(

@@ -53,7 +53,7 @@ def main() -> None:
     test[PLANTED : 2 * PLANTED] = train[:PLANTED]
     made = megabytes()
 
-    _, plain = timed(lambda: hashlib.sha256(x).hexdigest())
+    _, plain = timed(lambda: hashlib.sha256(x.data).hexdigest())
     (left, right), hashing = timed(lambda: (digests({"x": test}, len(test)), digests({"x": train}, len(train))))
     labels = np.zeros(n, dtype=np.uint64)
     exact, matching = timed(lambda: repeats_across(left, labels[:n_test], right, labels[n_test:]))
