@@ -181,8 +181,9 @@ class Transfer:
             mark = _Mark.model_validate(read_json(self._mark, MAX_MARK_BYTES, RawDataError))
         except (RawDataError, ValidationError):
             mark = None
-        if mark is not None and mark.url == url and 0 < self._here() <= (mark.total or self.limit):
-            if mark.validator or self.hashed or self._here() == mark.total:
+        if mark is not None and mark.url == url and (None in (mark.total, self.size) or mark.total == self.size):
+            here = self._here()
+            if 0 < here <= (mark.total or self.limit) and (mark.validator or self.hashed or here == mark.total):
                 return mark
         self.drop()
         return None

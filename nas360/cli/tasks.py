@@ -185,6 +185,10 @@ def _sources(spec: TaskSpec) -> Iterator[str]:
         yield f"  {source.url}"
         if source.sha256 or source.md5:
             yield f"  sha256 {source.sha256}" if source.sha256 else f"  md5 {source.md5}"
+        if source.optional:
+            yield "  another form of the same data, read where it is there"
+        if source.manual:
+            yield f"  by hand: {source.manual}"
 
 
 def _shape(sizes: tuple[int, ...]) -> str:

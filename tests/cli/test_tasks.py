@@ -105,6 +105,7 @@ def test_show_tells_everything_a_reader_needs(
         *(f"{size:,}" for size in spec.splits.values()),
         *(item.reference for item in spec.differences),
         *(part for source in spec.sources for part in (source.filename, source.url, source.sha256 or source.md5 or "")),
+        *(source.manual for source in spec.sources),
     ):
         assert "".join(text.split()) in joined
 

@@ -351,6 +351,16 @@ def test_a_part_that_nothing_is_known_of_is_not_gone_on_from(
     assert server.ranges() == [None]
 
 
+def test_a_whole_part_of_another_size_is_not_taken(
+    server: Server, one: Callable[..., TaskSpec], tmp_path: Path
+) -> None:
+    (tmp_path / "file.bin.part").write_bytes(b"x" * 500)
+    mark = {"url": server.url("file.bin"), "validator": '"one"', "total": 500}
+    (tmp_path / "file.bin.part.json").write_text(json.dumps(mark))
+    assert download(one(sha256=None), tmp_path, patience=QUICK)[0].read_bytes() == BODY
+    assert server.ranges() == [None]
+
+
 def test_another_hash_is_told_and_nothing_kept(server: Server, one: Callable[..., TaskSpec], tmp_path: Path) -> None:
     expected = rf"expected sha256:{'0' * 64} but got {sha256(BODY)}"
     with pytest.raises(RawDataError, match=expected):
