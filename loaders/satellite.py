@@ -209,7 +209,8 @@ def normalise(values: Array) -> FloatArray:
     centred /= largest  # so that the square of no difference is too small for a float64
     deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True))
     deviation[constant] = 1
-    return (centred / deviation).astype(np.float32)
+    x: FloatArray = (centred / deviation).astype(np.float32)
+    return x
 
 
 class Preprocessing:

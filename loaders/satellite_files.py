@@ -151,12 +151,7 @@ def array_blocks(path: Path) -> Iterator[tuple[Block, Array]]:
             raise RawDataError(f"{path.name}: holds {dtype}{shape}, must be one pickled dictionary. Get the file anew")
         loaded = load_pickle(stream.read(), path.name)
     held = loaded.item() if isinstance(loaded, np.ndarray) and loaded.shape == () else loaded
-    # a file from Python 2 has its keys in bytes
-    found = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in _items(held)}
-    values, labels = found.get("data"), found.get("label")
-    for name, array, wanted in (("data", values, f"(n, {STEPS})"), ("label", labels, "(n,)")):
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
-            raise RawDataError(f"{path.name}: lacks the key {name!r} with an array of numbers, {wanted}")
+    values, labels = _field(held, "data", path.name), _field(held, "label", path.name)
     if values.ndim != 2 or values.shape[1] != STEPS or labels.shape != values.shape[:1] or len(values) == 0:
         raise RawDataError(
             f"{path.name}: 'data' is {values.shape} and 'label' {labels.shape}, must be (n, {STEPS}) and (n,)"
@@ -167,5 +162,9 @@ def array_blocks(path: Path) -> Iterator[tuple[Block, Array]]:
         yield part, part.read()[0]
 
 
-def _items(held: object) -> list[tuple[object, object]]:
-    return list(held.items()) if isinstance(held, dict) else []
+def _field(held: object, key: str, source: str) -> Array:
+    # a file from Python 2 has its keys in bytes
+    value = held.get(key, held.get(key.encode())) if isinstance(held, dict) else None
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+        raise RawDataError(f"{source}: lacks the key {key!r} with an array of numbers. Get the file anew")
+    return value

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,38 @@ def test_a_normalised_series_has_mean_0_and_deviation_1_or_is_0(values: Array) -
 def test_scale_and_level_of_a_series_do_not_matter() -> None:
     values, _ = _series()
     np.testing.assert_allclose(normalise(values * 10_000 - 3), normalise(values), atol=1e-6)
+
+
+@given(
+    place=st.floats(0, 1),
+    removed=st.integers(0, 400),
+    put=st.binary(max_size=20)
+    | st.sampled_from([b",", b"\n", b"\r", b"nan", b'"', b"\n\n", b"1e400", b"\xef\xbb\xbf"]),
+    pickled=st.booleans(),
+)
+def test_a_damaged_file_is_refused_or_holds_series(place: float, removed: int, put: bytes, pickled: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if pickled:
+            held: Any = {"data": _series()[0], "label": _series()[1]}
+            for array in ARRAYS:
+                np.save(folder / array, held, allow_pickle=True)
+        else:
+            _raw(folder)
+        path = folder / (ARRAYS if pickled else CSV)[0]
+        content = path.read_bytes()
+        at = int(place * len(content))
+        path.write_bytes(content[:at] + put + content[at + removed :])
+        try:
+            opened = open_raw(folder)
+        except RawDataError as error:
+            assert path.stem in str(error)
+        else:
+            rows = [rows for split in SPLITS for rows in opened.splits[split]()]
+            assert sum(len(part["y"]) for part in rows) == sum(opened.n_units.values())
+            for part in rows:
+                assert np.isfinite(part["x"]).all()
+                assert ((part["y"] >= 0) & (part["y"] < CLASSES)).all()
 
 
 def test_two_processes_make_the_same_bytes(tmp_path: Path, small_blocks: None) -> None:

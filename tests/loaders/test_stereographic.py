@@ -57,7 +57,8 @@ def _slow(image: Array, rotation: Array, bandwidth: int) -> Array:
                 for c in (math.floor(column), math.floor(column) + 1):
                     if 0 <= r < height and 0 <= c < width:
                         found[:, j, k] += image[:, r, c] * (1 - abs(row - r)) * (1 - abs(column - c))
-    return (found - found.min()) * 255 / max(np.ptp(found), 1e-9)
+    stretched: Array = (found - found.min()) * 255 / max(np.ptp(found), 1e-9)
+    return stretched
 
 
 def _on_sphere(row: float, column: float, size: int) -> Array:
@@ -136,7 +137,7 @@ def test_a_bright_pixel_moves_where_the_rotation_takes_it(axis: str, degrees: in
     # grid points are turned to where they are read, so the picture is turned back
     expected = turn.T @ _on_sphere(*pixel, size)
     pixel_angle = 2 * HALF_WIDTH / size
-    assert math.acos(min(1, brightest @ expected)) < pixel_angle / 2
+    assert math.acos(min(1.0, float(brightest @ expected))) < pixel_angle / 2
     away = np.arccos(np.clip(np.tensordot(expected, sphere_grid(bandwidth), 1), -1, 1)) > 2 * pixel_angle
     assert not x[away].any()
 
