@@ -42,6 +42,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def served(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """ECG, whose sources are these files on a server of this machine."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(raw)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
