@@ -155,4 +155,5 @@ def _binary(values: Array, key: str, name: str) -> npt.NDArray[np.uint8]:
     if not (is_one | (values == 0)).all():
         strange = values[~is_one & (values != 0)].ravel()[0]
         raise RawDataError(f"{name}: {key!r} holds {strange}, must be 0 or 1. Get the bundle anew")
-    return is_one.view(np.uint8)
+    ones: npt.NDArray[np.uint8] = is_one.view(np.uint8)
+    return ones

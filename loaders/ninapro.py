@@ -123,8 +123,8 @@ COLUMNS = {
     "x": Column(
         "float32",
         (CHANNELS, WINDOW),
-        about="electrodes (eight of the upper armband, eight of the lower) by samples at 200 Hz, in the armband's "
-        "8-bit steps",
+        about="electrodes (eight of the first armband, eight of the second) by samples at 200 Hz, in the armband's "
+        "own steps",
     ),
     "y": Column("int64", names=CLASSES, about="movement, by the publisher's corrected labels (restimulus)"),
 }

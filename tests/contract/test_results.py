@@ -342,6 +342,14 @@ def test_rows_that_contradict_the_registry(change: dict[str, Any], message: str)
     assert any(message in fault for fault in faults), faults
 
 
+def test_where_only_the_references_size_is_known_another_one_is_no_contradiction() -> None:
+    row = copy.deepcopy(FULL["results"][0])
+    row["dataset"]["n"], row["n_missing"] = 852, 2
+    spec = TASKS["ecg"].spec
+    assert len(check_against_spec(SeedRow.model_validate(row), spec)) == 1
+    assert not check_against_spec(SeedRow.model_validate(row), spec.model_copy(update={"splits_exact": False}))
+
+
 def test_the_environment_is_collected_without_heavy_imports() -> None:
     code = (
         "import sys; from nas360.results import collect_environment; e = collect_environment(); "

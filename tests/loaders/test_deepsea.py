@@ -23,7 +23,7 @@ from nas360.loaders.archive import unpack_tar
 from nas360.loaders.base import Rows
 from nas360.loaders.deepsea import DRAWN, OFFICIAL_SEQUENCES, draw, label_indices, open_raw
 from nas360.loaders.deepsea_files import ARCHIVE, FILES, open_file, read_bases, read_labels
-from nas360.loaders.prepare import prepare
+from nas360.loaders.prepare import missing_units, prepare
 from nas360.task import SPLITS, SplitName
 
 Array = npt.NDArray[Any]
@@ -209,6 +209,15 @@ def test_whole_files_make_official_data_whatever_the_filter_leaves(
     whole = prepare(TASKS["deepsea"], folder, tmp_path / "whole", require_complete=True)
     assert (whole.provenance, whole.departures) == ("official", ())
     assert whole.content_sha256 == partial.content_sha256
+
+
+def test_sizes_that_are_the_references_are_told_as_such() -> None:
+    spec = TASKS["deepsea"].spec
+    assert [spec.official_size(split) for split in SPLITS] == ["about 71,753", "about 2,490", "about 149,400"]
+    assert missing_units(spec, dict.fromkeys(SPLITS, 5)) == ""
+    exact = spec.model_copy(update={"splits_exact": True})
+    assert exact.official_size("train") == "71,753"
+    assert missing_units(exact, dict.fromkeys(SPLITS, 5)).startswith("train has 5 of 71,753, validation has 5 of 2,490")
 
 
 def test_files_without_any_of_the_labels_are_kept_but_told(tmp_path: Path) -> None:
