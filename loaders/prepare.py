@@ -67,7 +67,7 @@ def prepare(
         raise RawDataError(
             f"the raw data is not the official distribution: {'; '.join(departures)}. Get the official files"
         )
-    key = _key(task.spec, opened, made)
+    key = _key(task.spec, loader, opened, made)
     out = out.absolute()
     with _locked(out):
         _put_back(out)
@@ -144,8 +144,8 @@ def _made(raw: Path, opened: RawData) -> Provenance | None:
     return "generated" if "generator" in opened.notes else None
 
 
-def _key(spec: TaskSpec, opened: RawData, made: Provenance | None) -> str:
-    """What a finished split depends on: the protocol, this version's code, and the raw files."""
+def _key(spec: TaskSpec, loader: Loader, opened: RawData, made: Provenance | None) -> str:
+    """What a finished split depends on: the protocol, this version's code, the columns, and the raw files."""
     content = [
         spec.id,
         spec.protocol,
@@ -153,6 +153,7 @@ def _key(spec: TaskSpec, opened: RawData, made: Provenance | None) -> str:
         made,
         sorted(opened.sources.items()),
         sorted(opened.n_units.items()),
+        [(name, column.dtype, column.shape, column.names) for name, column in loader.columns.items()],
     ]
     return sha256(json.dumps(content).encode()).hexdigest()
 
@@ -183,7 +184,7 @@ def _old(out: Path) -> Path:
 
 
 def _present(out: Path, task: Task, key: str, overwrite: bool) -> bool:
-    """Whether `out` already is this dataset, whole; an error when it is something that must not be lost."""
+    """Whether `out` already is this dataset, its data whole; an error when it is something that must not be lost."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not (out / MANIFEST).is_file():
@@ -197,10 +198,14 @@ def _present(out: Path, task: Task, key: str, overwrite: bool) -> bool:
             f"Give --overwrite to replace it, or another --out"
         )
     files = {file.path: file.sha256 for split in manifest.all_splits() for file in split.files}
-    made = texts(task, manifest, read_audit(out))  # an audit that was written since is shown on the card
-    beside = {name: sha256(text.encode()).hexdigest() for name, text in made.items()}
-    # one that lost a file, or whose card or metric this version writes otherwise, is made anew
-    return all((out / path).is_file() and sha256_file(out / path) == known for path, known in (files | beside).items())
+    # one that lost data is made anew
+    if not all((out / path).is_file() and sha256_file(out / path) == known for path, known in files.items()):
+        return False
+    # a text that is lost, or that this version writes otherwise, costs no preparation; the card shows an audit
+    for name, text in texts(task, manifest, read_audit(out)).items():
+        if not (out / name).is_file() or sha256_file(out / name) != sha256(text.encode()).hexdigest():
+            write_text(out / name, text)
+    return True
 
 
 def _begin(staging: Path, key: str) -> None:

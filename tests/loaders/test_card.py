@@ -24,6 +24,7 @@ from nas360.loaders.base import Column, Task
 from nas360.loaders.card import card
 from nas360.loaders.card_blocks import BLOCKS, FORMULAS, PROVENANCE, Facts
 from nas360.loaders.card_file import Part, drift, fill, join, parse, read_card, renewed, sections, split_front_matter
+from nas360.loaders.content import ContentHash
 from nas360.loaders.front_matter import hub_licence, read_head
 from nas360.loaders.markdown import escape
 from nas360.loaders.parquet import features
@@ -421,6 +422,13 @@ def test_columns_are_explained() -> None:
     ]
     assert shown[2][3] == "a map"
     assert "predictions refer to" in shown[1][3]
+
+
+def test_an_explanation_is_no_content() -> None:
+    plain, told = ContentHash({"y": Column("int64")}), ContentHash({"y": Column("int64", about="a number")})
+    for one in (plain, told):
+        one.update({"y": np.arange(3)})
+    assert plain.hexdigest() == told.hexdigest()
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))

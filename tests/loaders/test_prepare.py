@@ -30,7 +30,8 @@ def _tree(folder: Path) -> dict[str, str]:
 def test_the_repository_has_its_parts_and_nothing_else(synthetic_repo: Callable[[str], Path]) -> None:
     manifest = read_manifest(synthetic_repo(TASK))
     files = {file.path for split in manifest.splits.values() for file in split.files}
-    assert set(_tree(synthetic_repo(TASK))) == files | {"README.md", "metric.py", "manifest.json"}
+    texts = {"README.md", "metric.py", "manifest.json", "croissant.json", "eval.yaml", "CHANGELOG.md"}
+    assert set(_tree(synthetic_repo(TASK))) == files | texts
     assert manifest.provenance == "synthetic"
     for split in manifest.splits.values():
         for file in split.files:
@@ -52,7 +53,7 @@ def test_a_second_preparation_keeps_the_first(synthetic_raw: Callable[[str], Pat
     assert (tmp_path / "repo" / "manifest.json").stat().st_mtime_ns == written
 
 
-@pytest.mark.parametrize("name", ["README.md", "metric.py", "data/test-00000-of-00001.parquet"])
+@pytest.mark.parametrize("name", ["README.md", "metric.py", "croissant.json", "data/test-00000-of-00001.parquet"])
 @pytest.mark.parametrize("damage", ["gone", "changed"])
 def test_a_repository_that_lost_a_file_is_made_anew(
     synthetic_raw: Callable[[str], Path], synthetic_repo: Callable[[str], Path], tmp_path: Path, name: str, damage: str
@@ -61,6 +62,17 @@ def test_a_repository_that_lost_a_file_is_made_anew(
     path = tmp_path / "repo" / name
     path.unlink() if damage == "gone" else path.write_bytes(path.read_bytes()[:-1])
     prepare(TASKS[TASK], synthetic_raw(TASK), tmp_path / "repo")
+    assert _tree(tmp_path / "repo") == _tree(synthetic_repo(TASK))
+
+
+def test_a_lost_text_costs_no_preparation(
+    synthetic_raw: Callable[[str], Path], synthetic_repo: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(synthetic_repo(TASK), tmp_path / "repo")
+    (tmp_path / "repo" / "README.md").write_text("an older card", encoding="utf-8")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "repo" / "data").iterdir()}
+    prepare(TASKS[TASK], synthetic_raw(TASK), tmp_path / "repo")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "repo" / "data").iterdir()} == written
     assert _tree(tmp_path / "repo") == _tree(synthetic_repo(TASK))
 
 
