@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nas360.loaders.base import Column, Task
+from nas360.loaders.card_audit import audit_tables
 from nas360.loaders.markdown import escape, table
 from nas360.task import SPLITS, Provenance, TaskSpec
 
@@ -42,24 +43,11 @@ PROVENANCE: Mapping[Provenance, str] = {
     "are comparable with each other, and with published ones only as far as the recipe goes.",
     "synthetic": "Made up, to try the software. Results on it mean nothing about the task.",
 }
-AUDITED = {
-    "rows_also_in": "rows of the first split whose input, bit for bit, is in the second too, and how many of these "
-    "bear another label there",
-    "repeated_rows": "rows whose input stands before in the same split",
-    "near_duplicates": "rows of the first split that have an almost equal one in the second; `train in train` is what "
-    "to hold the others against",
-    "shared_values": "how many groups the splits have in common",
-    "label_shift": "how far the labels of two splits are apart, and how far they would be by chance",
-}
-"""What the parts of an audit's summary are, for readers."""
-
 VIEWER_BYTES = 2_000_000
 """Rows above this have no viewer on the Hub."""
 
 _MANY_CLASSES = 40
 _NAMES_SHOWN = 5
-_AUDIT_ROWS, _AUDIT_COLUMNS = 40, 8
-_CELL = 200
 _OTHER_FORM = "another form of what the other files hold"
 _ID = "name of the row: unique, stable between versions, and what predictions refer to"
 
@@ -226,61 +214,12 @@ def _differences(facts: Facts) -> str:
 
 
 def _audit(facts: Facts) -> str:
-    head = "## Duplicates and leaks\n\n"
     summary = (facts.audit or {}).get("summary")
-    if not isinstance(summary, Mapping) or not summary:
-        return (
-            head
-            + "`nas360 audit FOLDER` measures what the splits share. The figures of a copy that has them stand here."
-        )
-    parts = ["## Duplicates and leaks", "What the splits share; `audit.json` has more, with examples."]
-    for name, part in summary.items():
-        about = AUDITED.get(name, "")
-        parts.append(f"{_words(name).capitalize()}{': ' + about if about else ''}.")
-        parts.append(_matrix(list(_figures(part, ()))))
-    return "\n\n".join(parts)
-
-
-def _figures(value: Any, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:
-    """The leaves of nested tables, each with the way to it."""
-    if isinstance(value, Mapping) and len(path) < 4:
-        for name, part in value.items():
-            yield from _figures(part, (*path, str(name)))
+    if isinstance(summary, Mapping) and summary:
+        shown = audit_tables(summary)
     else:
-        yield path, value
-
-
-def _matrix(figures: list[tuple[tuple[str, ...], Any]]) -> str:
-    """Figures as a table: the last step of the way across, those before it down."""
-    across = list(dict.fromkeys(path[-1] if path else "figure" for path, _ in figures))
-    down: dict[tuple[str, ...], dict[str, Any]] = {}
-    for path, value in figures:
-        down.setdefault(path[:-1], {})[path[-1] if path else "figure"] = value
-    where = [""] if any(down) else []
-    rows = [
-        (
-            *[", ".join(map(_words, path)) for _ in where],
-            *[_figure(row[name]) if name in row else "" for name in across[:_AUDIT_COLUMNS]],
-        )
-        for path, row in down.items()
-    ]
-    text = table((*where, *map(_words, across[:_AUDIT_COLUMNS])), rows[:_AUDIT_ROWS])
-    left = (len(across) > _AUDIT_COLUMNS) or (len(rows) > _AUDIT_ROWS)
-    return f"{text}\n\nThe table is cut." if left else text
-
-
-def _words(name: Any) -> str:
-    return escape(str(name)[:_CELL].replace("_", " "))
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {None: "not defined", True: "yes", False: "no"}[value]
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) < 10**18 else "too large"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return escape((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))[:_CELL])
+        shown = "`nas360 audit FOLDER` measures what the splits share. The figures of a copy that has them stand here."
+    return f"## Duplicates and leaks\n\n{shown}"
 
 
 def _provenance(facts: Facts) -> str:
