@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tokenize
 from collections.abc import Sequence
+from typing import IO
 
 import numpy as np
 
@@ -27,7 +28,9 @@ def npy_array(content: bytes, source: str, shapes: Sequence[tuple[int, ...]] | N
     Raises:
         RawDataError: when it is damaged, holds anything but real numbers, or has another shape.
     """
-    shape, is_fortran, dtype, start = _header(content, source)
+    stream = io.BytesIO(content)
+    shape, is_fortran, dtype = npy_header(stream, source)
+    start = stream.tell()
     if dtype.kind not in "biuf":
         raise RawDataError(f"{source}: holds {dtype}, must hold real numbers. Get the file anew from its publisher")
     if shapes is not None and shape not in shapes:
@@ -54,16 +57,20 @@ def npy_objects(content: bytes, source: str) -> Array:
     Raises:
         RawDataError: when it is damaged, no array of objects, or its pickle would do anything but build data.
     """
-    shape, _, dtype, start = _header(content, source)
-    loaded = load_pickle(content[start:], source) if dtype == np.dtype(object) else None
+    stream = io.BytesIO(content)
+    shape, _, dtype = npy_header(stream, source)
+    loaded = load_pickle(stream.read(), source) if dtype == np.dtype(object) else None
     if not isinstance(loaded, np.ndarray) or loaded.shape != shape:
         raise RawDataError(f"{source}: holds no array of objects of shape {shape}. Get the file anew")
     return loaded
 
 
-def _header(content: bytes, source: str) -> tuple[tuple[int, ...], bool, np.dtype[np.generic], int]:
-    """Shape, whether columns come first, dtype, and where the values begin."""
-    stream = io.BytesIO(content)
+def npy_header(stream: IO[bytes], source: str) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether columns come first, and dtype; the stream is left where the values begin.
+
+    Raises:
+        RawDataError: when it is damaged.
+    """
     try:
         version = np.lib.format.read_magic(stream)
         read = {
@@ -78,4 +85,4 @@ def _header(content: bytes, source: str) -> tuple[tuple[int, ...], bool, np.dtyp
         ) from cause
     if any(size < 0 for size in shape):
         raise RawDataError(f"{source}: has shape {shape}. Get the file anew from its publisher")
-    return shape, is_fortran, dtype, stream.tell()
+    return shape, is_fortran, dtype

@@ -202,11 +202,12 @@ def normalise(values: Array) -> FloatArray:
         (n, steps) float32; computed in float64.
     """
     constant = _constant(values)
-    centred = values - values.mean(axis=1, keepdims=True)
+    # near 1 by a power of two, which changes no digit, so that nothing is too small to be divided or squared
+    _, exponent = np.frexp(np.abs(values).max(axis=1, keepdims=True))
+    scaled = np.ldexp(values, -exponent)
+    centred = scaled - scaled.mean(axis=1, keepdims=True)
+    centred -= centred.mean(axis=1, keepdims=True)  # what the rounding of a mean far from 0 has left
     centred[constant] = 0
-    largest = np.abs(centred).max(axis=1, keepdims=True)
-    largest[constant] = 1
-    centred /= largest  # so that the square of no difference is too small for a float64
     deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True))
     deviation[constant] = 1
     x: FloatArray = (centred / deviation).astype(np.float32)

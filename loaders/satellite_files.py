@@ -12,6 +12,7 @@ import numpy as np
 from nas360.errors import RawDataError
 from nas360.files import MIB
 from nas360.loaders.base import Array
+from nas360.loaders.npy import npy_header
 from nas360.loaders.pickles import load_pickle
 
 STEPS = 46
@@ -20,7 +21,6 @@ BLOCK_BYTES = 4 * MIB
 BLOCK_ROWS = 16_384
 MAX_ARRAY_BYTES = 1024 * MIB  # three times the official file
 LARGEST = 1e12  # far beyond any scale of the index, and small enough to be squared and added up
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _LAYOUT = f"Each line must be a label from 1 to {CLASSES} and {STEPS} numbers, with commas between and no header line"
 
 
@@ -143,10 +143,7 @@ def array_blocks(path: Path) -> Iterator[tuple[Block, Array]]:
     if path.stat().st_size > MAX_ARRAY_BYTES:
         raise RawDataError(f"{path.name}: more than the {MAX_ARRAY_BYTES // MIB} MiB allowed. Get the file anew")
     with path.open("rb") as stream:
-        try:
-            shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
-        except (ValueError, KeyError) as cause:
-            raise RawDataError(f"{path.name}: not an array file of NumPy ({cause}). Get the file anew") from cause
+        shape, _, dtype = npy_header(stream, path.name)
         if shape != () or dtype.kind != "O":
             raise RawDataError(f"{path.name}: holds {dtype}{shape}, must be one pickled dictionary. Get the file anew")
         loaded = load_pickle(stream.read(), path.name)

@@ -139,7 +139,7 @@ def test_other_arrays_are_refused(tmp_path: Path, held: Array, message: str) -> 
 def test_damaged_arrays_are_refused(tmp_path: Path, content: bytes) -> None:
     for name in ARRAYS:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(RawDataError, match=r"satellite_train\.npy: not an array file of NumPy"):
+    with pytest.raises(RawDataError, match=r"satellite_train\.npy: damaged, or no .npy file"):
         open_raw(tmp_path)
 
 
@@ -239,6 +239,15 @@ def test_a_normalised_series_has_mean_0_and_deviation_1_or_is_0(values: Array) -
     for row, series in zip(x, values, strict=True):
         assert abs(row.mean()) < 1e-6
         assert row.std() == pytest.approx(0 if series.min() == series.max() else 1, abs=1e-6)
+
+
+@pytest.mark.parametrize("least", [5e-324, 1e-300, 1.0, LARGEST])
+def test_the_smallest_difference_counts(least: float) -> None:
+    values = np.full((1, STEPS), least)
+    values[0, 7] = np.nextafter(least, 2 * least)
+    z = np.full(STEPS, -1 / np.sqrt(STEPS - 1))
+    z[7] = np.sqrt(STEPS - 1)
+    np.testing.assert_allclose(normalise(values)[0], z, rtol=1e-6)
 
 
 def test_scale_and_level_of_a_series_do_not_matter() -> None:
