@@ -102,7 +102,7 @@ SPEC = TaskSpec(
         Source(
             filename=ARCHIVE,
             url=f"https://deepsea.princeton.edu/media/code/{ARCHIVE}",
-            note="train.mat, valid.mat and test.mat",
+            note="train.mat, valid.mat and test.mat, some GB; unpacked beside it by hand, or once into nas360's cache",
         ),
     ),
     class_names=LABELS,

@@ -22,6 +22,7 @@ from nas360.loaders import TASKS
 from nas360.loaders.base import Rows
 from nas360.loaders.ninapro import CLASSES, PROTOCOL_SEED, SPEC, cut_windows, open_raw, window_starts
 from nas360.loaders.ninapro_recordings import Recording
+from nas360.loaders.pieces import Pieces
 from nas360.loaders.stratified import largest_remainder, scaled_sizes, stratified_draw
 from nas360.seeding import derive
 from nas360.task import SPLITS, SplitName
@@ -193,6 +194,16 @@ def test_both_configurations_hold_the_same_windows(synthetic_raw: Callable[[str]
             np.testing.assert_array_equal(values, full[name][index])
     # with fewer windows than the draw takes, the splits hold all of them
     assert not where
+
+
+def test_the_number_of_workers_changes_nothing(synthetic_raw: Callable[[str], Path]) -> None:
+    source = open_raw(synthetic_raw("ninapro")).configs["full"]
+    assert isinstance(source, Pieces)
+    alone, shared = ([rows for piece in source.made_by(workers) for rows in piece.rows] for workers in (1, 2))
+    assert len(alone) == len(shared) == 10
+    for one, other in zip(alone, shared, strict=True):
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, other[name])
 
 
 def test_the_twin_can_be_learnt(synthetic_raw: Callable[[str], Path]) -> None:
