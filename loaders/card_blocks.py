@@ -160,7 +160,7 @@ def _columns(facts: Facts) -> str:
         labels.setdefault("y", facts.spec.class_names)  # zeros and ones, one a label
     for name, names in labels.items():
         if len(names) <= _MANY_CLASSES:
-            listed = ", ".join(f"{index} {escape(label)}" for index, label in enumerate(names))
+            listed = "; ".join(f"{index} {escape(label)}" for index, label in enumerate(names))
         else:
             listed = f"{len(names)}, named in the dataset's features and by `nas360 format {facts.spec.id}`"
         parts.append(f"Classes of `{name}`: {listed}")
