@@ -147,13 +147,13 @@ def publish(
     api = hub_api()
     report(f"look at {name}")
     head, is_private = _open(api, name, private)
-    if tag is not None:
-        _check_tagged(api, name, tag, files)
+    tagged = tag is not None and _is_tagged(api, name, tag, files)
     change = changes(api, name, "dataset", head, files, _OWN)
     report(f"upload {len(change.upload)} of {len(files)} files to {name}")
     made = _commit(api, name, head, change, files, message or _message(manifest, tag), create_pr)
-    if tag is not None:
-        _tag(api, name, tag, made.oid)
+    if tag is not None and not tagged:
+        with told(api, f"set the tag {tag} of", name):
+            api.create_tag(name, tag=tag, revision=made.oid, repo_type="dataset")
     return _with(planned, uploaded=change.upload, deleted=change.delete, commit=made, tag=tag, private=is_private)
 
 
@@ -242,12 +242,16 @@ def _open(api: HfApi, repo: str, private: bool) -> tuple[str, bool]:
     return info.sha, bool(info.private)
 
 
-def _check_tagged(api: HfApi, repo: str, tag: str, files: dict[str, Path]) -> None:
-    """Refuse a tag that already names another content."""
+def _is_tagged(api: HfApi, repo: str, tag: str, files: dict[str, Path]) -> bool:
+    """Whether the tag is there already.
+
+    Raises:
+        HubError: when it is, and names another content.
+    """
     with told(api, "list the tags of", repo):
         target = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo, repo_type="dataset").tags}.get(tag)
     if target is None:
-        return
+        return False
     change = changes(api, repo, "dataset", target, files, _OWN)
     if change:
         what = ", ".join(first_faults([*change.upload, *change.delete])[:5])
@@ -255,6 +259,7 @@ def _check_tagged(api: HfApi, repo: str, tag: str, files: dict[str, Path]) -> No
             f"{repo} has a tag {tag} already, at {target[:12]}, with other content ({what}). What is tagged is never "
             f"changed, for results refer to it. Give a new --tag"
         )
+    return True
 
 
 def _commit(
@@ -273,9 +278,3 @@ def _message(manifest: Manifest, tag: str | None) -> str:
         f"{manifest.task}{f' {tag}' if tag else ''}: protocol {manifest.protocol}, nas360 {manifest.nas360_version}, "
         f"content {manifest.content_sha256[:12]}{kind}"
     )
-
-
-def _tag(api: HfApi, repo: str, tag: str, oid: str) -> None:
-    with told(api, f"set the tag {tag} of", repo):
-        if tag not in {ref.name for ref in api.list_repo_refs(repo, repo_type="dataset").tags}:
-            api.create_tag(repo, tag=tag, revision=oid, repo_type="dataset")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from nas360 import __version__
@@ -30,6 +30,7 @@ RepoKind = Literal["dataset", "space", "model"]
 
 _SHOWN = 300
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9_]{8,}")
+_PASSWORD = re.compile(r"//[^/@\s]*@")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -72,7 +73,7 @@ def endpoint() -> str:
     """The Hub's address, as `HF_ENDPOINT` sets it; without a password, should it hold one."""
     from huggingface_hub import constants
 
-    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
+    return _PASSWORD.sub("//", constants.ENDPOINT)
 
 
 def is_loopback() -> bool:
@@ -127,8 +128,7 @@ def told(api: HfApi | None, what: str, repo: str) -> Iterator[None]:
     Raises:
         HubError: in place of errors of the network, of the Hub, and of answers that no Hub gives.
     """
-    from huggingface_hub.utils import httpx
-
+    httpx = _httpx()
     try:
         yield
     except UserError:
@@ -144,8 +144,7 @@ def told(api: HfApi | None, what: str, repo: str) -> Iterator[None]:
 
 
 def _explain(raised: BaseException, what: str, repo: str, token: str | None) -> str:
-    from huggingface_hub.utils import httpx
-
+    httpx = _httpx()
     chain = [raised]
     while (inner := chain[-1].__cause__) is not None:  # an upload's error comes wrapped by the thread that made it
         chain.append(inner)
@@ -179,12 +178,21 @@ def _explain(raised: BaseException, what: str, repo: str, token: str | None) -> 
             f"is kept"
         )
     code = f"HTTP {status}: " if status is not None else ""
-    return f"{begin}: the Hub refuses it, or its answer is none of a Hub ({code}{reason}). Check HF_ENDPOINT and the files"
+    return (
+        f"{begin}: the Hub refuses it, or its answer is none of a Hub ({code}{reason}). Check HF_ENDPOINT and the files"
+    )
+
+
+def _httpx() -> Any:
+    """The HTTP library of the Hub's client, which has another name in each of its lines and is handed on by it."""
+    import huggingface_hub.utils
+
+    return getattr(huggingface_hub.utils, "httpx")  # noqa: B009  # made when asked for, so that no type checker sees it
 
 
 def _without_token(text: str, token: str | None) -> str:
-    """Text without the token, and without anything that looks like one."""
-    return _TOKEN.sub("hf_…", text.replace(token, "hf_…") if token else text)
+    """Text without the token, anything that looks like one, and passwords in addresses."""
+    return _PASSWORD.sub("//", _TOKEN.sub("hf_…", text.replace(token, "hf_…") if token else text))
 
 
 def changes(

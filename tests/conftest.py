@@ -52,8 +52,7 @@ def real_data() -> Path:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub on this machine, with a token that may write; in this process and those that the test starts."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import close_session
+    from huggingface_hub import close_session, constants
 
     # the Hub's client calls its own HTTP library in a way that this one no longer likes
     warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)

@@ -74,7 +74,7 @@ def publish(
 def _reporter() -> Callable[[str], None]:
     """Shows each step once, and the client's bars, where there is a terminal."""
     if not errors.is_terminal:
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
         return lambda step: None
@@ -100,8 +100,9 @@ def _said(done: Publication) -> str:
         gone = f", {len(done.deleted)} deleted" if done.deleted else ""
         lines = [f"{repo}: {len(done.uploaded)} of {len(done.files)} files uploaded, {sent:,} bytes{gone}"]
     if done.commit.pull_request is not None:
-        lines.append(f"pull request {escape(done.commit.pull_request)}, readable by revision {done.commit.revision}")
+        lines.append(f"pull request {escape(done.commit.pull_request)}")
     lines.append(f"commit {escape(done.commit.url)}")
     if done.tag is not None:
         lines.append(f"tag {escape(done.tag)}")
+    lines.append(f"read it with --data {escape(done.repo)}@{escape(done.tag or done.commit.revision)}")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from nas360.loaders.publish import Publication, publish
 from nas360.loaders.verify import Fault
 
 if TYPE_CHECKING:
-    from tests.hub_server import Hub, Request
+    from tests.hub_server import Answer, Hub, Request
 
 TASK = TASKS["cifar100"]
 REPO = "my-lab/cifar100"
@@ -241,10 +241,10 @@ def test_offline_is_said(folder: Path, unverified: list[Fault]) -> None:
         publish(TASK, folder, REPO)
 
 
-def _echo(status: int) -> Callable[[Request], object]:
+def _echo(status: int) -> Callable[[Request], Answer]:
     """An answer that repeats all that came, as careless proxies do."""
 
-    def answer(request: Request) -> object:
+    def answer(request: Request) -> Answer:
         from tests.hub_server import Answer
 
         text = f"no: {dict(request.headers)}"
@@ -318,10 +318,37 @@ def test_the_token_is_in_no_log_of_a_success(
     assert SECRET not in caplog.text + "".join(capfd.readouterr()) + repr(done)
 
 
+def test_what_was_uploaded_before_a_failure_is_not_uploaded_again(
+    hub: Hub, folder: Path, unverified: list[Fault]
+) -> None:
+    hub.fail("/commit/", _echo(0))
+    with pytest.raises(HubError, match="run again; what is uploaded is kept"):
+        publish(TASK, folder, REPO)
+    assert sum(request.method == "PUT" for request in hub.requests) == 3
+    assert set(hub.dataset(REPO).files()) == {".gitattributes"}
+    hub.heal()
+    hub.requests.clear()
+    publish(TASK, folder, REPO)
+    assert not any(request.method == "PUT" for request in hub.requests)
+    assert set(hub.dataset(REPO).files()) == {".gitattributes", *_content(folder)}
+
+
+def test_a_password_in_the_address_is_not_shown(
+    hub: Hub, folder: Path, unverified: list[Fault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url.replace("//", "//me:planted@"))
+    hub.fail("revision/main", _echo(418))
+    with pytest.raises(HubError, match=r"at http://127\.0\.0\.1:") as caught:
+        publish(TASK, folder, REPO)
+    assert "planted" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_commit_of_somebody_else_in_between_is_not_overwritten(
     hub: Hub, folder: Path, unverified: list[Fault]
 ) -> None:
-    from tests.hub_server import Answer, Commit, File
+    from tests.hub_server import Commit, File
 
     def meanwhile(request: Request) -> Answer:
         hub.heal()

@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from nas360.loaders import TASKS
 from nas360.loaders.data import TaskData
+from nas360.loaders.manifest import read_manifest
 from nas360.loaders.publish import publish
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 TASK = "ninapro"
 REPO = "nas360/ninapro"
+OTHERS = ("cifar100", "ecg")
 
 _LOAD = """
 import hashlib, json, sys
@@ -37,6 +41,9 @@ def loaded(*names, **options):
         ids = [row["id"] for row in rows.select_columns(["id"])]
         found[split] = [len(ids), digest(ids)]
     return found
+
+def sizes(repo):
+    return {split: len(rows) for split, rows in load_dataset(repo).items()}
 
 def told(call):
     try:
@@ -66,11 +73,15 @@ def _run(steps: Mapping[str, str], **environment: str) -> dict[str, Any]:
 
 
 def test_published_then_loaded_by_name_tag_stream_and_offline(
-    hub: Hub, synthetic_repo: Callable[[str], Path], tmp_path: Path
+    hub: Hub, synthetic_repo: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = synthetic_repo(TASK)
     task = TASKS[TASK]
-    pull_request = publish(task, folder, REPO, create_pr=True)
+    with monkeypatch.context() as patch:  # it is verified once
+        patch.setattr("nas360.loaders.verify.verify", lambda folder, quick=False, report=None: [])
+        pull_request = publish(task, folder, REPO, create_pr=True)
+        for name in OTHERS:
+            publish(TASKS[name], synthetic_repo(name), f"my-lab/{name}")
     done = publish(task, folder, REPO, tag="v1.0.0")
     assert done.commit is not None and pull_request.commit is not None
     rows = TaskData(task, folder, str(folder))
@@ -97,6 +108,8 @@ def test_published_then_loaded_by_name_tag_stream_and_offline(
         | {
             "pull request": "loaded(revision='refs/pr/1', streaming=True)",
             "full stream": "loaded('full', streaming=True)",
+            # not streamed, so that the sizes and types are checked which the card declares
+            "others": f"[sizes('my-lab/' + name) for name in {OTHERS}]",
             "no such tag": "told(lambda: loaded(revision='v9'))",
             "no such configuration": "told(lambda: loaded('fold1'))",
             "task of the pull request": "task('nas360/ninapro@refs/pr/1')",
@@ -109,6 +122,9 @@ def test_published_then_loaded_by_name_tag_stream_and_offline(
         assert online[way] == plain, way
     assert online["full stream"] == online["full"]
     assert online["full"]["train"][0] == rows.manifest.configs["full"].rows
+    assert online["others"] == [
+        {split: entry.rows for split, entry in read_manifest(synthetic_repo(name)).splits.items()} for name in OTHERS
+    ]
     assert "Revision 'v9' doesn't exist" in online["no such tag"]
     assert "BuilderConfig 'fold1' not found" in online["no such configuration"]
     as_task = plain | {"content": rows.content_hash}
