@@ -182,6 +182,10 @@ def test_the_official_archive_is_scanned_fast() -> None:
         assert found[b"data"].dtype == np.uint8
 
 
+def test_an_odd_escape_gives_no_warning() -> None:
+    assert load_pickle(b"S'a\\Ab'\n.", "file") == b"a\\Ab"
+
+
 @settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused_with_our_error(content: bytes) -> None:

@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nas360.errors import RawDataError
 from nas360.loaders import TASKS
+from nas360.loaders.archive import Place
 from nas360.loaders.data import TaskData, load_task
 from nas360.loaders.manifest import Manifest
 from nas360.loaders.prepare import prepare
 from nas360.loaders.psicov import open_raw
-from nas360.loaders.psicov_files import exact, hash_of_ids, read_list
+from nas360.loaders.psicov_files import Protein, exact, hash_of_ids, make_piece, read_list
 from nas360.metrics import METRICS
 from nas360.task import SPLITS
 
@@ -430,3 +433,24 @@ def test_the_stand_in_with_real_maps(real_data: Path, tmp_path: Path) -> None:
     batch = data.preprocessing("train")(data.rows("train").take(np.arange(4)), np.random.default_rng(0))
     assert batch.x.shape == (4, 57, 128, 128)
     assert np.isfinite(batch.x).all()
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 4000), flip=st.integers(1, 255), of_map=st.booleans())
+def test_damaged_files_are_read_or_refused_with_our_error(
+    unpacked: Path, tmp_path: Path, place: int, flip: int, of_map: bool
+) -> None:
+    name = _names(unpacked, "psicov")[0]
+    files = {}
+    for part, file in (("features", f"{name}.pkl"), ("distance", f"{name}-cb.npy")):
+        content = bytearray((unpacked / "psicov" / part / file).read_bytes())
+        if of_map == (part == "distance"):
+            content[place % len(content)] ^= flip
+        (tmp_path / file).write_bytes(content)
+        files[part] = Place(tmp_path, file, len(content))
+    try:
+        piece = make_piece([Protein(name, files["features"], files["distance"])])
+    except RawDataError as error:
+        assert name in str(error)
+    else:
+        assert len(piece.rows) + len(piece.skipped) == 1
