@@ -87,7 +87,7 @@ SPEC = TaskSpec(
             reference="clips are first cut into chunks of 1 s every 0.5 s, and each chunk has its own log-mel "
             "spectrogram",
             ours="one log-mel spectrogram for each clip; windows of 101 frames are cut from it every 50 frames (11,000 "
-            "samples, the reference's half second has 11,025)",
+            "samples, the reference's half second has 11,025), as many as the reference has chunks",
             reason="a row stays one clip; only the two frames at each edge of a window differ, which see sound where "
             "they saw the chunk mirrored",
         ),
@@ -213,12 +213,11 @@ def _find(folder: Path) -> dict[str, Path]:
 
 
 def _fingerprints(paths: Mapping[str, Path]) -> dict[str, str]:
-    files = {name: [path] for name, path in paths.items() if path.is_dir() or name == GROUND_TRUTH}
-    archives = {
-        name: part_paths(path) for name, path in paths.items() if name in (DEV_AUDIO, EVAL_AUDIO) and path.is_file()
-    }
-    found = {name: fingerprint(path) for name, (path,) in files.items()}
-    return found | {part.name: fingerprint(part) for parts in archives.values() for part in parts}
+    """Hash of every file, or unpacked folder, by its name."""
+    files = [paths[GROUND_TRUTH]]
+    for archive in (DEV_AUDIO, EVAL_AUDIO):
+        files += [paths[archive]] if paths[archive].is_dir() else part_paths(paths[archive])
+    return {path.name: fingerprint(path) for path in files}
 
 
 def _sounds(path: Path) -> dict[str, Member | str]:

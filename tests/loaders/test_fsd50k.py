@@ -150,6 +150,7 @@ def test_archives_in_parts_give_the_same_as_folders(tmp_path: Path) -> None:
     from_parts = prepare(TASK, packed, tmp_path / "b", workers=2)
     assert from_parts.content_sha256 == unpacked.content_sha256
     assert {"FSD50K.dev_audio.z01", "FSD50K.dev_audio.zip", "FSD50K.ground_truth.zip"} < set(from_parts.sources)
+    assert set(unpacked.sources) == {"FSD50K.dev_audio", "FSD50K.eval_audio", "FSD50K.ground_truth"}
     (packed / "FSD50K.dev_audio.z01").unlink()
     (packed / "FSD50K.ground_truth.zip").unlink()
     with pytest.raises(RawDataError, match=r"lacks FSD50K\.ground_truth\.zip, FSD50K\.dev_audio\.z01\."):
