@@ -30,8 +30,9 @@ def find_repository(source: str | Path) -> tuple[Path, bool]:
         return folder, True
     if folder.exists() or not _NAME.match(str(source)):
         raise DatasetError(f"{source} is neither a folder nor the name of a Hub repository (ORG/NAME). Check it")
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi
 
+    api = HfApi()
     repo, _, revision = str(source).partition("@")
-    with told(None, "download", repo):
-        return Path(snapshot_download(repo, repo_type="dataset", revision=revision or None)), False
+    with told(api, "download", repo):
+        return Path(api.snapshot_download(repo, repo_type="dataset", revision=revision or None)), False

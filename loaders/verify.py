@@ -7,6 +7,7 @@ and `datasets.load_dataset` reads every split.
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ def _front_matter(text: str) -> Mapping[str, Any]:
     Raises:
         ValueError: there is none, or it is no YAML.
     """
-    import yaml  # type: ignore[import-untyped]  # it comes with huggingface_hub, its stubs do not
+    import yaml
 
     parts = text.split("---\n", 2)
     if len(parts) < 3 or parts[0]:
@@ -252,6 +253,12 @@ def _check_load(folder: Path, manifest: Manifest, faults: Faults, report: Report
     """What a user does first: read a row of every split with `load_dataset`."""
     import datasets
 
+    if glob.has_magic(str(folder.absolute())):
+        faults.warn(
+            "load_not_tried",
+            f"load_dataset takes {folder} for a pattern of names, for its brackets or stars. Rename or move the folder",
+        )
+        return
     wanted = [("default", split) for split in manifest.splits] + [(name, "train") for name in manifest.configs]
     for done, (config, split) in enumerate(wanted, start=1):
         try:

@@ -64,7 +64,8 @@ def smooth(rng: np.random.Generator, n: int, shape: tuple[int, ...]) -> npt.NDAr
     for axis in range(1, values.ndim):
         for _ in range(3):
             values = (values + np.roll(values, 1, axis=axis)) / 2
-    return (values / values.std()).astype(np.float32)
+    scaled: npt.NDArray[np.float32] = (values / values.std()).astype(np.float32)
+    return scaled
 
 
 def add_noise(rng: np.random.Generator, value: Array) -> Array:

@@ -147,6 +147,11 @@ def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def put_folder(folder: Path) -> None:
+    shard(folder).unlink()
+    shard(folder).mkdir()
+
+
 def train_group(folder: Path) -> str:
     return str(pq.read_table(folder / "data" / "train-00000-of-00001.parquet").column("record_id")[0])
 
@@ -167,10 +172,7 @@ ERRORS: dict[str, tuple[str, Callable[[Path], object]]] = {
         lambda repo: edit_json(repo / "manifest.json", lambda content: content.update(protocol=99)),
     ),
     "a lost file": ("missing_file", lambda repo: shard(repo).unlink()),
-    "a folder in place of a file": (
-        "missing_file",
-        lambda repo: (shard(repo).unlink(), shard(repo).mkdir()),
-    ),
+    "a folder in place of a file": ("missing_file", put_folder),
     "a truncated file": ("file_size", lambda repo: shard(repo).write_bytes(shard(repo).read_bytes()[:-1])),
     "a flipped byte": ("file_sha256", lambda repo: flip_byte(shard(repo), 5000)),
     "no Parquet": ("parquet", lambda repo: replace_file(repo, lambda path: path.write_bytes(b"PAR1 no PAR1"))),
@@ -277,6 +279,10 @@ def test_the_hubs_own_files_are_no_strangers(repo: Path) -> None:
     (repo / ".cache" / "huggingface").mkdir(parents=True)
     (repo / ".cache" / "huggingface" / "x.metadata").write_text("")
     assert codes(verify(repo)) == HARMLESS
+
+
+def test_a_folder_that_load_dataset_takes_for_a_pattern(repo: Path, tmp_path: Path) -> None:
+    assert codes(verify(repo.rename(tmp_path / "ecg[1]"))) == HARMLESS | {("warning", "load_not_tried")}
 
 
 def test_progress_is_told(repo: Path) -> None:
