@@ -13,7 +13,7 @@ from nas360.cli.output import errors, print_json
 def cards(
     tasks: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TASK]...", help="Tasks; `nas360 tasks` lists them.  \\[default: all]"),
+        typer.Argument(help="Tasks; `nas360 tasks` lists them.  \\[default: all]"),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Compare the cards with what would be written; exit with 2 on a difference.")

@@ -155,6 +155,17 @@ def test_rows_are_read_by_the_reference_reader(synthetic_repo: Repo) -> None:
     assert [row["y_names/name"] for row in dataset.records("y_names")] == ["N", "A", "O", "~"]
 
 
+def test_rows_of_the_published_form_are_read_from_a_clone(synthetic_repo: Repo, tmp_path: Path) -> None:
+    # what the reader would clone from the Hub, by the address that it takes from the metadata
+    clone = synthetic_repo("ecg")
+    public = dict(read_manifest(clone).public()) | {"provenance": "official"}
+    path = tmp_path / "croissant.json"
+    path.write_text(json.dumps(croissant(TASKS["ecg"].spec, TASKS["ecg"].loader.columns, public)), encoding="utf-8")
+    dataset = mlcroissant.Dataset(jsonld=path, mapping={"repo": clone})
+    ids = [row["default/test/id"].decode() for row in dataset.records("default/test")]
+    assert ids == pq.read_table(clone / "data" / "test-00000-of-00001.parquet")["id"].to_pylist()
+
+
 def test_maps_are_read_by_the_reference_reader_alone(synthetic_repo: Repo) -> None:
     # in a process that has not loaded `datasets`, whose extension types pandas would be given
     code = (
