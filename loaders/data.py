@@ -209,7 +209,8 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
     Args:
         task: the task's id, for instance `"ecg"`.
         source: a folder that `nas360 prepare` made, or, where there is none, a Hub repository (`"org/name"`, or
-            `"org/name@revision"`). None takes the folder in which `prepare` puts the task by default, else the task's
+            `"org/name@revision"`; without, the pinned revision of the task's own repository, and `main` of any other).
+            None takes the folder in which `prepare` puts the task by default, else the task's
             Hub repository at its pinned revision. `"synthetic"` is the task's tiny made-up twin, made the first time
             and kept in the cache folder (a folder of that name is `"./synthetic"`).
 
@@ -234,7 +235,8 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
     if folder.exists() or not _REPOSITORY.match(str(source)):
         return TaskData(chosen, folder, str(source))
     repo, _, revision = str(source).partition("@")
-    return _from_hub(chosen, repo, revision or chosen.spec.revision)
+    # the pinned revision is one of the task's own repository
+    return _from_hub(chosen, repo, revision or (chosen.spec.revision if repo == chosen.spec.repo else "main"))
 
 
 def _from_hub(task: Task, repo: str, revision: str) -> TaskData:

@@ -139,16 +139,15 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
             load_task("ecg", path)
 
 
-def test_a_task_that_cannot_be_read_yet_is_told_first() -> None:
-    with pytest.raises(UserError, match="has the spec of 'satellite' but cannot prepare or read its data yet"):
-        load_task("satellite")
-
-
 def test_nothing_reachable_names_three_ways_out() -> None:
     with pytest.raises(DatasetError, match=r"Three ways out: `nas360 prepare ecg --download`.*--data synthetic.*--data"):
         load_task("ecg")
     with pytest.raises(DatasetError, match="somebody/ecg@v2"):
         load_task("ecg", "somebody/ecg@v2")
+    with pytest.raises(DatasetError, match="nas360/ecg@v1.0.0"):
+        load_task("ecg", "nas360/ecg")
+    with pytest.raises(DatasetError, match="somebody/ecg@main"):
+        load_task("ecg", "somebody/ecg")
     with pytest.raises(UnknownNameError, match="Did you mean 'ecg'"):
         load_task("egc")
 
