@@ -32,6 +32,8 @@ from nas360.task import SPLITS, Difference, MultiLabel, Source, SplitName, TaskS
 GROUND_TRUTH = "FSD50K.ground_truth.zip"
 DEV_AUDIO = "FSD50K.dev_audio.zip"
 EVAL_AUDIO = "FSD50K.eval_audio.zip"
+AUDIO: Mapping[SplitName, str] = {"train": DEV_AUDIO, "validation": DEV_AUDIO, "test": EVAL_AUDIO}
+"""Which archive holds the clips of a split."""
 
 _ARCHIVES = (
     ("FSD50K.dev_audio.z01", 3221225472, "faa7cf4cc076fc34a44a479a5ed862a3"),
@@ -176,27 +178,27 @@ def open_raw(folder: Path) -> RawData:
     twice = sorted(set(test["test"]) & (set(development["train"]) | set(development["validation"])))
     if twice:
         raise RawDataError(f"dev.csv and eval.csv both name {', '.join(twice[:5])} ({len(twice)} clips)")
-    splits, n_units, skipped = {}, {}, defaultdict[str, list[str]](list)
-    for archive, names in ((DEV_AUDIO, ("train", "validation")), (EVAL_AUDIO, ("test",))):
-        sounds = _sounds(paths[archive])
-        for split in SPLITS:
-            if split in names:
-                clips = [Clip(name, labels, sounds[name]) for name, labels in labelled[split].items() if name in sounds]
-                skipped["no audio file"] += [name for name in labelled[split] if name not in sounds]
-                splits[split] = Pieces(partial(_piece, paths[archive]), _chunks(clips))
-                n_units[split] = len(clips)
-        known = {name for split in SPLITS if split in names for name in labelled[split]}
-        skipped["audio file without labels"] += sorted(set(sounds) - known)
-    empty = [split for split in SPLITS if not n_units[split]]
+    sounds = {archive: _sounds(paths[archive]) for archive in (DEV_AUDIO, EVAL_AUDIO)}
+    known = {
+        archive: {name for split in SPLITS if AUDIO[split] == archive for name in labelled[split]} for archive in sounds
+    }
+    clips = {split: _clips(labelled[split], sounds[AUDIO[split]]) for split in SPLITS}
+    skipped = {
+        "no audio file": [name for split in SPLITS for name in labelled[split] if name not in sounds[AUDIO[split]]],
+        "audio file without labels": [
+            name for archive in sounds for name in sorted(set(sounds[archive]) - known[archive])
+        ],
+    }
+    empty = [split for split in SPLITS if not clips[split]]
     if empty:
         raise RawDataError(
             f"no clip of {', '.join(empty)} has an audio file in {paths[DEV_AUDIO].name} or {paths[EVAL_AUDIO].name}. "
             f"Wav files must bear the names that dev.csv and eval.csv give, such as 64760.wav"
         )
     return RawData(
-        splits=splits,
+        splits={split: Pieces(partial(_piece, paths[AUDIO[split]]), _chunks(clips[split])) for split in SPLITS},
         sources=_fingerprints(paths),
-        n_units=n_units,
+        n_units={split: len(clips[split]) for split in SPLITS},
         skipped={reason: tuple(names) for reason, names in skipped.items() if names},
     )
 
@@ -232,16 +234,21 @@ def _sounds(path: Path) -> dict[str, Member | str]:
 
 
 def _wavs(path: Path) -> Iterator[tuple[str, Member | str]]:
+    """All wav files by name; without hidden ones, which a Mac adds."""
     if path.is_dir():
-        yield from ((file.name, file.name) for file in sorted(path.glob("*.wav")) if file.is_file())
-        return
-    with SplitZip(path) as archive:
-        # hidden files are what a Mac adds
-        yield from (
-            (member.name, member)
-            for member in archive.members(max_bytes=MAX_AUDIO_BYTES)
-            if member.name.endswith(".wav") and not Path(member.name).name.startswith(".")
-        )
+        found: list[tuple[str, Member | str]]
+        found = [(file.name, file.name) for file in sorted(path.glob("*.wav")) if file.is_file()]
+    else:
+        with SplitZip(path) as archive:
+            found = [(member.name, member) for member in archive.members(max_bytes=MAX_AUDIO_BYTES)]
+    for name, place in found:
+        if name.endswith(".wav") and not Path(name).name.startswith("."):
+            yield name, place
+
+
+def _clips(labelled: Labelled, sounds: Mapping[str, Member | str]) -> list[Clip]:
+    """The clips that have a sound."""
+    return [Clip(name, labels, sounds[name]) for name, labels in labelled.items() if name in sounds]
 
 
 def _chunks(clips: Sequence[Clip]) -> list[tuple[Clip, ...]]:

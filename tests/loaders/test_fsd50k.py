@@ -202,6 +202,25 @@ def test_a_clip_of_one_frame_is_used(tmp_path: Path) -> None:
     assert rows["x"][0].shape == (4, 96)
 
 
+def test_the_hidden_files_of_a_mac_are_passed_over(tmp_path: Path) -> None:
+    raw = _raw(tmp_path)
+    (raw / "FSD50K.eval_audio" / "._7.wav").write_bytes(b"what a Mac adds")
+    assert not open_raw(raw).skipped
+
+
+def test_a_damaged_archive_is_refused_with_the_clip(tmp_path: Path) -> None:
+    """Other than a clip that was damaged before it was packed, this is mended by getting the archive anew."""
+    raw = _raw(tmp_path)
+    with zipfile.ZipFile(raw / "FSD50K.eval_audio.zip", "w") as archive:
+        for name in "78":
+            archive.writestr(f"FSD50K.eval_audio/{name}.wav", _wav())
+    content = bytearray((raw / "FSD50K.eval_audio.zip").read_bytes())
+    content[1000] ^= 1
+    (raw / "FSD50K.eval_audio.zip").write_bytes(content)
+    with pytest.raises(RawDataError, match=r"FSD50K\.eval_audio\.zip: damaged .*'FSD50K\.eval_audio/7\.wav'"):
+        prepare(TASK, raw, tmp_path / "out")
+
+
 def test_clips_without_a_sound_and_sounds_without_labels_are_named(tmp_path: Path) -> None:
     raw = _raw(tmp_path)
     (raw / "FSD50K.dev_audio" / "2.wav").rename(raw / "FSD50K.dev_audio" / "99.wav")
