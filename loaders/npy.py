@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tokenize
+import warnings
 from collections.abc import Sequence
 from typing import IO
 
@@ -77,7 +78,10 @@ def npy_header(stream: IO[bytes], source: str) -> tuple[tuple[int, ...], bool, n
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
-        shape, is_fortran, dtype = read(stream)
+        with warnings.catch_warnings():
+            # of numbers as Python 2 wrote them, and of literals that end in a letter
+            warnings.simplefilter("ignore")
+            shape, is_fortran, dtype = read(stream)
     except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as cause:
         # NumPy reads the header as a Python literal, which fails in many ways
         raise RawDataError(

@@ -63,6 +63,11 @@ def test_a_header_that_asks_for_any_amount_of_memory_gets_none() -> None:
         npy_array(stream.getvalue() + bytes(8), "file")
 
 
+def test_a_header_that_python_2_wrote_gives_no_warning() -> None:
+    content = _saved(np.zeros((3, 3))).replace(b"(3, 3), }  ", b"(3L, 3L), }")
+    np.testing.assert_array_equal(npy_array(content, "file"), np.zeros((3, 3)))
+
+
 def test_plain_objects_come_back_and_programs_do_not(tmp_path: Path) -> None:
     back = npy_objects(_saved(_objects(3, "MKV", np.eye(3)), allow_pickle=True), "file")
     assert back[:2].tolist() == [3, "MKV"]
