@@ -210,9 +210,9 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
         task: the task's id, for instance `"ecg"`.
         source: a folder that `nas360 prepare` made, or, where there is none, a Hub repository (`"org/name"`, or
             `"org/name@revision"`; without, the pinned revision of the task's own repository, and `main` of any other).
-            None takes the folder in which `prepare` puts the task by default, else the task's
-            Hub repository at its pinned revision. `"synthetic"` is the task's tiny made-up twin, made the first time
-            and kept in the cache folder (a folder of that name is `"./synthetic"`).
+            None takes the folder in which `prepare` puts the task by default, else the task's Hub repository at its
+            pinned revision. `"synthetic"` is the task's tiny made-up twin, made the first time and kept in the cache
+            folder (a folder of that name is `"./synthetic"`).
 
     Returns:
         The data; arrays are decoded on first use.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas360.errors import DatasetError, UnknownNameError, UserError
+from nas360.errors import DatasetError, UnknownNameError
 from nas360.loaders.base import Batch, OutputScale, Rows
 from nas360.loaders.cache import LAYOUT, cache_root
 from nas360.loaders.data import Batches, SplitRows, datasets_root, load_task
@@ -140,11 +140,11 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_nothing_reachable_names_three_ways_out() -> None:
-    with pytest.raises(DatasetError, match=r"Three ways out: `nas360 prepare ecg --download`.*--data synthetic.*--data"):
+    with pytest.raises(DatasetError, match=r"Three ways out: `nas360 prepare ecg --download`.*--data synthetic"):
         load_task("ecg")
     with pytest.raises(DatasetError, match="somebody/ecg@v2"):
         load_task("ecg", "somebody/ecg@v2")
-    with pytest.raises(DatasetError, match="nas360/ecg@v1.0.0"):
+    with pytest.raises(DatasetError, match=r"nas360/ecg@v1\.0\.0"):
         load_task("ecg", "nas360/ecg")
     with pytest.raises(DatasetError, match="somebody/ecg@main"):
         load_task("ecg", "somebody/ecg")
