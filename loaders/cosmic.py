@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from nas360.errors import RawDataError, first_faults
-from nas360.files import MIB
-from nas360.loaders.archive import Place, fingerprint, places, read_places
-from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, RawData, Rows, Task
+from nas360.errors import RawDataError
+from nas360.loaders.archive import fingerprint
+from nas360.loaders.base import Batch, Column, Loader, OutputScale, RawData, Rows, Task
+from nas360.loaders.cosmic_files import PATCH, Patch, count_planes, find_archives, find_patches, make_piece
 from nas360.loaders.differences import TEST_READ_ONCE
-from nas360.loaders.npy import npy_array
-from nas360.loaders.pieces import Piece, Pieces
+from nas360.loaders.pieces import Pieces
 from nas360.task import SPLITS, Dense, Difference, Source, SplitName, TaskSpec
 
-FILTER = "f435w"
-GALAXY_VISITS = frozenset(
-    """
-    10760_2 10760_4 13737_2 13737_3 9490_a3 12513_2 12513_3 10182_pb 10182_pd 10584_13 10342_3 14343_1 13057_1
-    10260_7 10260_5 10407_3 13364_95 10190_28 10190_13 9490_a2 13691_11 12058_12 12058_16 12058_1 12058_6 14704_1
-    13804_6
-    """.split()
-)
-"""`proposal_visit` of the fields of type GAL (resolved galaxies), as the authors of NAS-Bench-360 list them."""
-
-PATCH = 256
 CROP = 128
 TRAIN_SHARE = 0.9
 SKY_FACTOR = (-0.9, 3.0)
 N_OFFICIAL = {"train": 4830, "test": 420}
-# a patch of three planes in float64 has 1.5 MiB; the archives of 6.5 and 2.0 GB hold some ten thousand
-MAX_BYTES, MAX_MEMBERS, MAX_FILE_BYTES = 32 * 1024 * MIB, 200_000, 2 * MIB
 PATCHES_A_PIECE = 16
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
-NOT_FINITE = "values that are not finite in the image"
 
 SPEC = TaskSpec(
     id="cosmic",
@@ -134,32 +116,6 @@ COLUMNS = {
     "ignore": Column("uint8", (PATCH, PATCH), about="1 where nothing can be said; left out of loss and metric"),
 }
 
-_MEMBER = re.compile(
-    rf"(?:^|/)npy_(train|test)/{FILTER}/([0-9]{{1,9}})/([0-9a-z]{{1,9}})/(?:([0-9]{{1,9}})_([0-9]{{1,9}})|sky)\.npy$"
-)
-
-
-@dataclass(frozen=True)
-class Patch:
-    """Where one patch lies, and what its name tells.
-
-    Attributes:
-        order: proposal, visit, exposure, patch: what patches are sorted by.
-        name: its `id`.
-        place: where it lies.
-        sky: level of the sky in its exposure.
-    """
-
-    order: tuple[int, str, int, int]
-    name: str
-    place: Place
-    sky: float = 0.0
-
-    @property
-    def visit(self) -> str:
-        """Proposal and visit."""
-        return f"{self.order[0]}_{self.order[1]}"
-
 
 def open_raw(folder: Path) -> RawData:
     """Open the two archives of deepCR, as downloaded or unpacked; see `loaders.base.Loader`.
@@ -176,14 +132,14 @@ def open_raw(folder: Path) -> RawData:
     Raises:
         RawDataError: when an archive is missing, damaged or unsafe, holds no patch of the filter and fields, holds one
             twice, or lacks sky levels; or there are fewer than two training patches. The patches themselves are judged
-            when rows are read, see `make_piece`.
+            when rows are read, see `cosmic_files.make_piece`.
     """
     found: dict[str, list[Patch]] = {}
     sources: dict[str, str] = {}
     other: dict[str, int] = {}
-    for part, path in _archives(folder).items():
+    for part, path in find_archives(folder).items():
         sources[path.name] = fingerprint(path)
-        found[part], other[part] = _patches(path, part)
+        found[part], other[part] = find_patches(path, part)
     cut, how = cut_at([patch.order for patch in found["train"]])
     splits: dict[SplitName, Sequence[Patch]] = {
         "train": found["train"][:cut],
@@ -215,81 +171,11 @@ def open_raw(folder: Path) -> RawData:
             "visits": {split: len({patch.visit for patch in splits[split]}) for split in SPLITS},
             "patches_of_other_fields": other,
             "patches_without_ignore_plane": {
-                split: sum(_n_planes(patch.place.size) == 2 for patch in splits[split]) for split in SPLITS
+                split: sum(count_planes(patch.place.size) == 2 for patch in splits[split]) for split in SPLITS
             },
             **({"visits_in_training_and_test": shared} if shared else {}),
         },
     )
-
-
-def _archives(folder: Path) -> dict[str, Path]:
-    """`train` and `test` → archive or folder."""
-    if not folder.is_dir():
-        raise RawDataError(f"{folder} is not a folder. Give --raw the folder with the archives of deepCR")
-    found = {}
-    for part in ("train", "test"):
-        names = (f"npy_{part}", f"deepCR.ACS-WFC.{part}", f"deepCR.ACS-WFC.{part}.tar")
-        path = next((folder / name for name in names if (folder / name).exists()), None)
-        if path is not None:
-            found[part] = path
-    missing = [f"deepCR.ACS-WFC.{part}.tar (or npy_{part})" for part in ("train", "test") if part not in found]
-    if missing:
-        raise RawDataError(f"{folder} lacks {' and '.join(missing)}. `nas360 info cosmic` shows where to get them")
-    return found
-
-
-def _patches(path: Path, part: str) -> tuple[list[Patch], int]:
-    """The patches of the filter and the fields in question, sorted, with sky; and how many are of other fields."""
-    # a folder npy_train is itself a part of the names
-    container = path.parent if path.name == f"npy_{part}" and path.is_dir() else path
-    inside = [
-        Place(container, (f"{path.name}/" if container != path else "") + place.name, place.size, place.offset)
-        for place in places(path, max_bytes=MAX_BYTES, max_members=MAX_MEMBERS)
-    ]
-    patches: dict[str, Patch] = {}
-    skies: dict[str, Place] = {}
-    others = 0
-    for place in inside:
-        match = _MEMBER.search(place.name)
-        if match is None or match[1] != part:
-            continue
-        _, proposal, visit, exposure, number = match.groups()
-        if f"{proposal}_{visit}" not in GALAXY_VISITS:
-            others += exposure is not None
-            continue
-        name = f"{part}-{proposal}-{visit}-" + (f"{exposure}_{number}" if exposure else "sky")
-        if name in patches or name in skies:
-            raise RawDataError(f"{path.name}: holds {name} twice. Get the archive anew")
-        if exposure is None:
-            skies[name] = place
-        else:
-            patches[name] = Patch((int(proposal), visit, int(exposure), int(number)), name, place)
-    if not patches:
-        raise RawDataError(
-            f"{path.name}: holds no npy_{part}/{FILTER}/PROPOSAL/VISIT/EXPOSURE_PATCH.npy of a field of type GAL. "
-            f"Get the archive anew"
-        )
-    return _with_sky(sorted(patches.values(), key=lambda one: (one.order, one.name)), skies, path.name), others
-
-
-def _with_sky(patches: Sequence[Patch], skies: Mapping[str, Place], source: str) -> list[Patch]:
-    """The patches with the level of the sky in their exposure: entry exposure - 1 of their visit's sky.npy."""
-    contents = dict(zip(skies, read_places(list(skies.values()), max_bytes=MAX_FILE_BYTES), strict=True))
-    levels = {name: npy_array(content, f"{source}: {skies[name].name}") for name, content in contents.items()}
-    done, faults = [], []
-    for patch in patches:
-        known = levels.get(patch.name.rpartition("-")[0] + "-sky", np.empty(0))
-        at = patch.order[2] - 1
-        if known.ndim != 1 or not 0 <= at < len(known) or not abs(float(known[at])) <= MAX_FLOAT32:
-            faults.append(patch.name)
-        else:
-            done.append(Patch(patch.order, patch.name, patch.place, float(known[at])))
-    if faults:
-        raise RawDataError(
-            f"{source}: {len(faults)} patches have no level of the sky in the sky.npy beside them (a list of finite "
-            f"numbers, one an exposure): {', '.join(first_faults(faults))}. Get the archive anew"
-        )
-    return done
 
 
 def cut_at(keys: Sequence[tuple[int, str, int, int]]) -> tuple[int, str]:
@@ -317,50 +203,6 @@ def cut_at(keys: Sequence[tuple[int, str, int, int]]) -> tuple[int, str]:
         if borders:
             return min(borders, key=lambda border: (abs(border - target), border)), kind
     raise RawDataError(f"{len(keys)} patches to train and validate with; at least 2 are needed. Get the archive anew")
-
-
-def _n_planes(size: int) -> int:
-    """Planes that a patch's file of this size holds, whatever its dtype; the file is not read."""
-    # 2 or 3 planes of 2^16 values of 1, 2, 4 or 8 bytes, and a header far smaller than a plane
-    return 3 if size // PATCH**2 % 3 == 0 else 2
-
-
-def make_piece(patches: Sequence[Patch]) -> Piece:
-    """Read some patches; those whose image is not finite are left out.
-
-    Raises:
-        RawDataError: when a file is damaged, is not (2 or 3, 256, 256), or its mask or ignore plane is not of 0 and 1.
-    """
-    contents = read_places([patch.place for patch in patches], max_bytes=MAX_FILE_BYTES)
-    good, planes, skipped = [], [], []
-    for patch, content in zip(patches, contents, strict=True):
-        image, masks = _planes(content, patch.name)
-        if np.isfinite(image).all():
-            good.append(patch)
-            planes.append((image, masks))
-        else:
-            skipped.append(patch.name)
-    rows: Rows = {
-        "id": np.array([patch.name for patch in good], dtype=np.str_),
-        "visit": np.array([patch.visit for patch in good], dtype=np.str_),
-        "exposure": np.array([patch.order[2] for patch in good], dtype=np.int64),
-        "sky": np.array([patch.sky for patch in good], dtype=np.float32),
-        "x": np.array([image for image, _ in planes], dtype=np.float32).reshape(-1, PATCH, PATCH),
-        "y": np.array([masks[0] for _, masks in planes], dtype=np.uint8).reshape(-1, PATCH, PATCH),
-        "ignore": np.array([masks[1] for _, masks in planes], dtype=np.uint8).reshape(-1, PATCH, PATCH),
-    }
-    return Piece([rows] if good else [], {NOT_FINITE: tuple(skipped)} if skipped else {})
-
-
-def _planes(content: bytes, source: str) -> tuple[Array, Array]:
-    """Image (256, 256) float32, and (2, 256, 256) uint8 of mask and ignore plane; a missing ignore plane is zeros."""
-    array = npy_array(content, source, shapes=((2, PATCH, PATCH), (3, PATCH, PATCH)))
-    if not np.isin(array[1:], (0, 1)).all():
-        raise RawDataError(f"{source}: its mask or ignore plane holds other values than 0 and 1. Get the archive anew")
-    masks = np.zeros((2, PATCH, PATCH), np.uint8)
-    masks[: len(array) - 1] = array[1:]
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and the patch is left out
-        return array[0].astype(np.float32), masks
 
 
 class CosmicPreprocessing:

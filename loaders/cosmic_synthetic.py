@@ -10,7 +10,7 @@ import numpy as np
 
 from nas360.files import write_bytes
 from nas360.loaders.base import Array, FloatArray
-from nas360.loaders.cosmic import FILTER, PATCH
+from nas360.loaders.cosmic_files import FILTER, PATCH
 from nas360.seeding import derive
 
 VISITS = {"train": (("10760", "2"), ("10760", "4"), ("9490", "a3")), "test": (("12058", "16"),)}
