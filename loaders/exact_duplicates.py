@@ -28,7 +28,7 @@ def digests(columns: Mapping[str, Array], n: int, block_bytes: int = 16 * MIB) -
     """
     found = np.empty(n, dtype=np.uint64)
     values = list(columns.values())
-    row_bytes = sum(array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in values)
+    row_bytes = sum(_largest_row(array) for array in values)
     step = max(1, block_bytes // max(1, row_bytes))
     for start in range(0, n, step):
         stop = min(start + step, n)
@@ -37,6 +37,12 @@ def digests(columns: Mapping[str, Array], n: int, block_bytes: int = 16 * MIB) -
         hashed = b"".join(blake2b(row, digest_size=8).digest() for row in rows)
         found[start:stop] = np.frombuffer(hashed, dtype="<u8")
     return found
+
+
+def _largest_row(values: Array) -> int:
+    if values.dtype == object:
+        return max((value.nbytes for value in values), default=0)
+    return values.dtype.itemsize * int(np.prod(values.shape[1:]))
 
 
 def _row_bytes(values: Array) -> list[bytes]:

@@ -28,7 +28,8 @@ def summarise(y: Array, spec: TaskSpec, group: Array | None) -> dict[str, Any]:
         group: the group of each row (n,), of which all rows have one label; classes are then counted by group.
 
     Returns:
-        `units`, and for classes and labels `counts` (k,), for maps `means` (units,): the mean of each.
+        `units`, and for classes and labels `counts` (k,), for maps `means` (units,): the mean of what is
+        known of each.
     """
     n = spec.output.channels
     if isinstance(spec.output, Point):
@@ -40,7 +41,9 @@ def summarise(y: Array, spec: TaskSpec, group: Array | None) -> dict[str, Any]:
             flat = np.concatenate([np.empty(0, np.int64), *y])
             return {"units": len(y), "counts": np.bincount(flat, minlength=n)[:n]}
         return {"units": len(y), "counts": y.sum(axis=0, dtype=np.int64)}
-    return {"units": len(y), "means": np.array([np.mean(value, dtype=np.float64) for value in y])}
+    # NaN stands where a value is not known
+    known = [np.asarray(value, dtype=np.float64)[np.isfinite(value)] for value in y]
+    return {"units": len(y), "means": np.array([value.mean() for value in known if value.size])}
 
 
 def compare(

@@ -32,7 +32,7 @@ class _Split:
 
     Attributes:
         ids: parts of its ids, in order.
-        groups: values of the group column.
+        keys: column of names → its values; the group column and other texts.
         label_counts: rows of each class or label.
         not_finite: column → ids of rows with NaN or an infinity.
         bad_labels: ids of rows whose label the task does not allow, with what is wrong.
@@ -40,7 +40,7 @@ class _Split:
 
     label_counts: npt.NDArray[np.int64]
     ids: list[Array] = field(default_factory=list)
-    groups: set[str] = field(default_factory=set)
+    keys: dict[str, set[str]] = field(default_factory=dict)
     not_finite: dict[str, list[str]] = field(default_factory=dict)
     bad_labels: dict[str, list[str]] = field(default_factory=dict)
 
@@ -48,11 +48,12 @@ class _Split:
         """Look at some rows."""
         ids = rows["id"]
         self.ids.append(ids)
-        if spec.group is not None:
-            self.groups.update(np.unique(rows[spec.group].astype(str)).tolist())
         for name, values in rows.items():
+            if name == spec.group or (columns[name].dtype == "string" and name != "id"):
+                self.keys.setdefault(name, set()).update(np.unique(values.astype(str)).tolist())
             if columns[name].dtype.startswith("float"):
-                bad = ~_finite(values)
+                # of maps that differ in size parts may be unknown, which NaN stands for
+                bad = ~_sound(values, nan_allowed=name == "y" and columns[name].ragged)
                 if bad.any():
                     self.not_finite.setdefault(name, []).extend(ids[bad].tolist())
         if "y" in rows:
@@ -205,11 +206,12 @@ def _rows_at(path: Path, numbers: list[int], columns: Mapping[str, Column]) -> I
         raise DatasetError(f"{path.name}: {cause}") from cause
 
 
-def _finite(values: Array) -> npt.NDArray[np.bool_]:
-    """Which rows hold only finite numbers, (n,)."""
+def _sound(values: Array, nan_allowed: bool) -> npt.NDArray[np.bool_]:
+    """Which rows hold only finite numbers, or NaN too, (n,)."""
     if values.dtype == object:
-        return np.fromiter((np.isfinite(value).all() for value in values), bool, len(values))
-    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
+        return np.fromiter((_sound(value[None], nan_allowed)[0] for value in values), bool, len(values))
+    sound = ~np.isinf(values) if nan_allowed else np.isfinite(values)
+    return np.asarray(sound.reshape(len(values), -1).all(axis=1))
 
 
 def _label_faults(
@@ -250,7 +252,7 @@ def _tell(name: str, split: _Split, faults: Faults) -> None:
 
 def _check_units(name: str, split: _Split, entry: SplitManifest, spec: TaskSpec, faults: Faults) -> None:
     """A row is a unit; where rows are tied by groups, a unit may also be as large as a group."""
-    least = len(split.groups) if spec.group is not None else entry.rows
+    least = len(split.keys.get(spec.group, ())) if spec.group is not None else entry.rows
     if not least <= entry.units <= entry.rows:
         groups = f" of {least:,} {spec.group}s" if spec.group is not None else ""
         faults.error(
@@ -276,13 +278,13 @@ def _check_ids(seen: Mapping[str, _Split], faults: Faults) -> None:
 
 def _check_groups(seen: Mapping[str, _Split], spec: TaskSpec, faults: Faults) -> None:
     for (one, first), (other, second) in combinations(seen.items(), 2):
-        common = sorted(first.groups & second.groups)
-        if common:
-            faults.error(
-                "group_leak",
-                f"{len(common):,} values of {spec.group} are in {one} and in {other}: {shown(common)}; a group must be "
-                "in one split. Prepare the dataset anew",
-            )
+        for key in first.keys:
+            common = sorted(first.keys[key] & second.keys.get(key, set()))
+            message = f"{len(common):,} values of {key} are in {one} and in {other}: {shown(common)}"
+            if common and key == spec.group:
+                faults.error("group_leak", f"{message}; a group must be in one split. Prepare the dataset anew")
+            elif common:
+                faults.warn("shared_key", f"{message}. Check that this tells nothing of the labels")
 
 
 def _check_classes(seen: Mapping[str, _Split], spec: TaskSpec, faults: Faults) -> None:

@@ -257,3 +257,5 @@ def test_digests_tell_shapes_apart_and_join_columns() -> None:
     assert len(set(digests({"a": left}, 2).tolist())) == 1
     assert len(set(digests({"a": left, "b": right}, 2).tolist())) == 2
     np.testing.assert_array_equal(digests({"a": left, "b": right}, 2), digests({"a": left, "b": right}, 2, 1))
+    sized = {"x": objects([np.arange(size) for size in (3, 0, 50)])}
+    np.testing.assert_array_equal(digests(sized, 3), digests(sized, 3, 1))

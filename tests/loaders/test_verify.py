@@ -274,6 +274,33 @@ def test_messages_name_rows(repo: Path) -> None:
     assert f"test: 1 rows hold class indices outside 0 to 3: '{first}'" in fault.message
 
 
+def test_a_key_that_is_no_group_is_told_when_it_is_shared(
+    synthetic_repo: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(synthetic_repo("cosmic"), tmp_path / "cosmic"))
+    (part,) = read_manifest(folder).splits["train"].files
+    visit = str(pq.read_table(folder / part.path).column("visit")[0])
+    rewrite(folder, "test", set_at("visit", 0, visit))
+    (fault,) = [fault for fault in verify(folder) if fault.code == "shared_key"]
+    assert fault.severity == "warning" and f"are in train and in test: '{visit}'" in fault.message
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_map_may_have_unknown_parts_but_no_infinities(
+    synthetic_repo: Callable[[str], Path], tmp_path: Path, value: float
+) -> None:
+    folder = Path(shutil.copytree(synthetic_repo("psicov"), tmp_path / "psicov"))
+
+    def change(rows: Columns) -> Columns:
+        y = rows["y"].copy()
+        y[0] = y[0].copy()
+        y[0][:3] = value
+        return {**rows, "y": y}
+
+    rewrite(folder, "test", change)
+    assert codes(verify(folder)) - HARMLESS == (set() if np.isnan(value) else {("error", "not_finite")})
+
+
 def test_the_hubs_own_files_are_no_strangers(repo: Path) -> None:
     (repo / ".gitattributes").write_text("*.parquet filter=lfs\n")
     (repo / ".cache" / "huggingface").mkdir(parents=True)
