@@ -37,6 +37,7 @@ SPEC = TaskSpec(
     unit="percent",
     decimals=2,
     unit_of_split="image",
+    apart=("visit",),
     splits={"train": 4347, "validation": 483, "test": 420},
     splits_exact=False,
     repo="nas360/cosmic",
@@ -53,11 +54,13 @@ SPEC = TaskSpec(
     sources=(
         Source(
             filename="deepCR.ACS-WFC.train.tar",
+            unpacked=("npy_train",),
             url="https://zenodo.org/records/4295902/files/deepCR.ACS-WFC.train.tar?download=1",
             note="training and validation patches; about 6.5 GB",
         ),
         Source(
             filename="deepCR.ACS-WFC.test.tar",
+            unpacked=("npy_test",),
             url="https://zenodo.org/records/4295902/files/deepCR.ACS-WFC.test.tar?download=1",
             note="test patches; about 2.0 GB",
         ),

@@ -101,6 +101,7 @@ SPEC = TaskSpec(
     sources=(
         Source(
             filename=ARCHIVE,
+            unpacked=("deepsea_train",),
             url=f"https://deepsea.princeton.edu/media/code/{ARCHIVE}",
             note="train.mat, valid.mat and test.mat, some GB; unpacked beside it by hand, or once into nas360's cache",
         ),

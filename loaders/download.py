@@ -68,9 +68,11 @@ def download(
 
 
 def _found(folder: Path, source: Source) -> Path | None:
-    """The file, or the folder that it unpacks to."""
-    candidates = (folder / source.filename, folder / _ARCHIVE.sub("", source.filename))
-    return next((path for path in candidates if path.exists()), None)
+    """The file, or the first of what it unpacks to where all of that is there."""
+    forms = ((source.filename,), (_ARCHIVE.sub("", source.filename),), source.unpacked)
+    return next(
+        (folder / names[0] for names in forms if names and all((folder / name).exists() for name in names)), None
+    )
 
 
 def _other_form(spec: TaskSpec, folder: Path) -> bool:

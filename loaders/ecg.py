@@ -45,6 +45,7 @@ SPEC = TaskSpec(
     splits={"train": 6822, "validation": 853, "test": 853},
     rows={"train": 261740},
     group="record_id",
+    apart=("record_id",),
     repo="nas360/ecg",
     licence="ODC-By-1.0",
     citation=(

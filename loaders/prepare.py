@@ -16,7 +16,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nas360 import __version__
 from nas360.errors import DatasetError, RawDataError
 from nas360.files import read_json, sha256_file, write_json, write_text
 from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, RowSource, Task
@@ -25,6 +24,7 @@ from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest,
 from nas360.loaders.pieces import pieces_of
 from nas360.loaders.texts import read_audit, texts
 from nas360.task import SPLITS, Provenance, SplitName, TaskSpec
+from nas360.version import __version__
 
 Report = Callable[[str, int], None]
 

@@ -52,6 +52,7 @@ SPEC = TaskSpec(
     sources=(
         Source(
             filename="train-data.tar.gz",
+            unpacked=("deepcov", "deepcov.lst", "psicov", "psicov.lst"),
             url="http://deep.cs.umsl.edu/pdnet/train-data.tar.gz",
             note="features and distance maps of PDNET, with the lists deepcov.lst and psicov.lst",
         ),

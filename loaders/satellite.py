@@ -62,12 +62,14 @@ SPEC = TaskSpec(
     sources=(
         Source(
             filename=CSV[0],
+            unpacked=(f"{FOLDER}/{CSV[0]}",),
             url=f"{_CLOUDSTOR}&files={CSV[0]}",
             note="900,000 series; the first column is the label",
             manual=_CLOSED,
         ),
         Source(
             filename=CSV[1],
+            unpacked=(f"{FOLDER}/{CSV[1]}",),
             url=f"{_CLOUDSTOR}&files={CSV[1]}",
             note="100,000 series",
             manual=_CLOSED,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from nas360 import __version__
 from nas360.loaders.base import Task
 from nas360.loaders.cache import cache_root
 from nas360.loaders.manifest import MANIFEST
+from nas360.version import __version__
 
 SEED = 0
 

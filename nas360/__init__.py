@@ -6,8 +6,9 @@ The public functions are loaded when first used, so that `import nas360` costs n
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from nas360.version import __version__
 
 if TYPE_CHECKING:
     from nas360.loaders import TASKS as TASKS
@@ -19,11 +20,6 @@ _LAZY = {
     "load_task": "nas360.loaders.data",
     "evaluate_predictions": "nas360.loaders.scoring",
 }
-
-try:
-    __version__ = version("nas360")
-except PackageNotFoundError:  # a checkout that nobody installed
-    __version__ = "0.0.0"
 
 __all__ = ["TASKS", "__version__", "evaluate_predictions", "load_task"]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from nas360 import __version__
 from nas360.errors import HubError, UserError
 from nas360.files import sha256_file
+from nas360.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -77,6 +77,8 @@ class Source(Frozen):
         note: what it holds.
         manual: empty, or why no program can fetch it (licence, login, a closed service) and what a person does instead.
         optional: another form of what the other files hold, which is read when it is there and never fetched.
+        unpacked: names in the folder of raw files that, all there, stand for this file, beside what is left of its name
+            without the endings of archives.
     """
 
     filename: str
@@ -87,6 +89,7 @@ class Source(Frozen):
     note: str = ""
     manual: str = ""
     optional: bool = False
+    unpacked: tuple[str, ...] = ()
 
 
 class Difference(Frozen):
@@ -122,6 +125,7 @@ class TaskSpec(Frozen):
             from partial ones.
         rows: official number of dataset rows, for splits where it is known and differs from `splits`.
         group: column that ties rows to the unit, where a unit has several rows.
+        apart: columns of which no value may stand in two splits.
         final_training: splits that final training uses; test is read once, after it.
         repo: Hugging Face dataset repository.
         revision: commit or tag that this version of nas360 reads by default.
@@ -151,6 +155,7 @@ class TaskSpec(Frozen):
     splits_exact: bool = True
     rows: Mapping[SplitName, int] = Field(default_factory=dict)
     group: str | None = None
+    apart: tuple[str, ...] = ()
     final_training: tuple[SplitName, ...] = ("train", "validation")
     repo: str
     revision: str = "v1.0.0"

@@ -129,7 +129,7 @@ def test_training_windows_begin_anywhere_with_equal_chance() -> None:
     for number in range(3000):
         rows["x"][number], rows["y"][number] = clip, np.array([0])
     x = FsdPreprocessing(N_LABELS)(rows, np.random.default_rng(0)).x[:, 0]
-    # of a window that lies in the clip whole the range is 100 steps, of one of n < 101 frames n - 1; few masks lessen it
+    # a window that lies in the clip whole has a range of 100 steps, one of n < 101 frames n - 1; few masks lessen it
     steps = np.round((x.max(axis=(1, 2)) - x.min(axis=(1, 2))) * 4).astype(int)
     assert (steps == 100).mean() == pytest.approx(200 / 300, abs=0.04)
     short = np.bincount(steps[steps < 100], minlength=100)
