@@ -287,6 +287,8 @@ def _check_audit(folder: Path, manifest: Manifest, faults: Faults) -> None:
         faults.warn("audit_missing", f"there is no {AUDIT}. Make one with `nas360 audit {folder}`")
     elif content.get("content_sha256") != manifest.content_sha256:
         faults.error("audit", f"{AUDIT} is not of this data. Make it anew with `nas360 audit {folder}`")
+    elif not isinstance(content.get("summary"), dict):
+        faults.error("audit", f"{AUDIT} has no summary. Make it anew with `nas360 audit {folder}`")
 
 
 __all__ = ["AUDIT", "Fault", "Faults", "Report", "data_files", "expected_texts", "verify"]

@@ -312,6 +312,21 @@ def test_a_folder_that_load_dataset_takes_for_a_pattern(repo: Path, tmp_path: Pa
     assert codes(verify(repo.rename(tmp_path / "ecg[1]"))) == HARMLESS | {("warning", "load_not_tried")}
 
 
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        (None, ("error", "audit")),
+        ([1], ("error", "audit")),
+        ({"rows_also_in": {"test in train": {"found": "many"}}}, ("warning", "readme")),
+        ({"near_duplicates": {"a": {"compared": 10**30}}, "a|b\n<script>": [{}]}, ("warning", "readme")),
+    ],
+)
+def test_an_audit_of_any_form_is_borne(repo: Path, summary: object, expected: tuple[str, str]) -> None:
+    sha256 = read_manifest(repo).content_sha256
+    (repo / "audit.json").write_text(json.dumps({"content_sha256": sha256, "summary": summary}))
+    assert codes(verify(repo, quick=True)) == {("warning", "provenance"), expected}
+
+
 def test_progress_is_told(repo: Path) -> None:
     told: list[tuple[str, int, int]] = []
     verify(repo, report=lambda step, done, total: told.append((step, done, total)))
