@@ -140,7 +140,20 @@ def _readable(folder: Path, file: DataFile, columns: Mapping[str, Column], fault
         faults.error(
             "row_count", f"{file.path}: holds {metadata.num_rows:,} rows, in manifest.json {file.rows:,}. Prepare anew"
         )
+    _check_texts(folder, file, [name for name, column in columns.items() if column.dtype == "string"], faults)
     return True
+
+
+def _check_texts(folder: Path, file: DataFile, names: list[str], faults: Faults) -> None:
+    """Texts may not be empty values, which would be read as words; of numbers these stop the decoding."""
+    try:
+        table = pq.read_table(folder / file.path, columns=names)
+    except (pa.ArrowException, OSError) as cause:
+        faults.error("parquet", f"{file.path}: not a readable Parquet file ({cause}). Prepare the dataset anew")
+        return
+    for name in names:
+        if table.column(name).null_count:
+            faults.error("null", f"{file.path}: {name} is empty in some rows. Prepare it anew")
 
 
 def _columns(schema: pa.Schema) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -122,6 +123,12 @@ def add_column(path: Path) -> None:
     pq.write_table(table.append_column("secret", table.column("y")), path)
 
 
+def drop_an_id(path: Path) -> None:
+    table = pq.read_table(path)
+    ids = pa.array([None, *table.column("id").to_pylist()[1:]], pa.string())
+    pq.write_table(table.set_column(0, table.schema.field("id"), ids), path)
+
+
 def lie_about_rows(folder: Path) -> None:
     manifest = read_manifest(folder).model_dump(mode="json")
     test = manifest["splits"]["test"]
@@ -178,6 +185,7 @@ ERRORS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "no Parquet": ("parquet", lambda repo: replace_file(repo, lambda path: path.write_bytes(b"PAR1 no PAR1"))),
     "another column": ("schema", lambda repo: replace_file(repo, add_column)),
     "no feature types": ("schema", lambda repo: replace_file(repo, drop_metadata)),
+    "no id": ("null", lambda repo: replace_file(repo, drop_an_id)),
     "another number of rows": ("row_count", lie_about_rows),
     "other content": ("content_sha256", lie_about("content_sha256", "0" * 64)),
     "too many units": ("units", lie_about("units", 10**6)),
