@@ -95,11 +95,11 @@ def _as_predictions(output: Tensor, spec: TaskSpec) -> Tensor:
 _SAMPLED_ROWS = 32
 
 
-def count_inputs(rows: SplitRows, preprocessing: Preprocessing, spec: TaskSpec) -> int:
-    """How many inputs of `spec.input_shape` all rows are worth when they are predicted.
+def inputs_a_row(rows: SplitRows, preprocessing: Preprocessing, spec: TaskSpec) -> float:
+    """How many inputs of `spec.input_shape` a row is worth, on average, when it is predicted.
 
     A clip has many windows, and a large map is worth several crops. Judged from some rows, evenly spaced.
     """
     sample = np.unique(np.linspace(0, len(rows) - 1, _SAMPLED_ROWS).astype(np.int64))
     values = sum(preprocessing(rows.take([row]), None).x.size for row in sample)
-    return math.ceil(len(rows) * values / (len(sample) * math.prod(spec.input_shape)))
+    return values / (len(sample) * math.prod(spec.input_shape))

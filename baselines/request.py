@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from nas360.baselines import cost, ends
 from nas360.baselines.budget import Plan, check_budget, make_plan
 from nas360.baselines.device import choose_device, owned_randomness
 from nas360.baselines.method import Method
-from nas360.baselines.predict import count_inputs
+from nas360.baselines.predict import inputs_a_row
 from nas360.errors import RunError
 from nas360.loaders.data import TaskData
 from nas360.seeding import derive
@@ -81,17 +82,19 @@ class Request:
         """What will be trained, and for how long; see `budget.make_plan`."""
         space, spec = self.method.space, self.spec
         first = space.default(spec)
-        preprocessing = self.data.preprocessing(*self.training_splits)
-        n_predict = count_inputs(self.data.rows(self.scored_split), preprocessing, spec)
+        n_predict = len(self.data.rows(self.scored_split))
         if self.validation_is_free:
-            n_predict += count_inputs(self.data.rows("validation"), preprocessing, spec)
+            n_predict += len(self.data.rows("validation"))
+        training = self.data.rows(*self.training_splits)
+        # judged by training rows: what is scored is not looked at before the training is over
+        a_row = inputs_a_row(training, self.data.preprocessing(*self.training_splits), spec)
         return make_plan(
             budget,
             self.method.recipe_for(spec),
             (first, *space.narrower(first)),
             lambda architecture: measure(self.method, architecture, spec),
-            n_train=len(self.data.rows(*self.training_splits)),
-            n_predict=n_predict,
+            n_train=len(training),
+            n_predict=math.ceil(n_predict * a_row),
             dense=ends.is_dense(spec),
             max_steps=max_steps,
         )

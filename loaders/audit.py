@@ -247,7 +247,7 @@ def _interval(found: int, n: int) -> list[float]:
 
 def _overlap(data: TaskData, key: str) -> dict[str, Any]:
     values = {name: data.rows(name).column(key).astype(str) for name in data.manifest.splits}
-    found: dict[str, Any] = {"must_be_apart": key == data.spec.group}
+    found: dict[str, Any] = {"must_be_apart": key in data.spec.apart}
     for one, other in PAIRS:
         own = np.unique(values[one])
         common = np.intersect1d(own, values[other])

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nas360.errors import RawDataError, UserError
+from nas360.errors import RawDataError
 from nas360.files import write_text
 from nas360.task import SplitName, TaskSpec
 
@@ -151,7 +151,7 @@ class Loader:
     columns: Mapping[str, Column]
     open_raw: Callable[[Path], RawData]
     fit: Callable[[Rows], Preprocessing]
-    synthesise: Callable[[Path, int], None] | None = None
+    synthesise: Callable[[Path, int], None]
     generate: Generate | None = None
 
 
@@ -167,23 +167,14 @@ class Generate(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """A spec and, where this version has one, a loader."""
+    """A spec and a loader, which is made when it is asked for: most readers want the facts alone."""
 
     spec: TaskSpec
-    make_loader: Callable[[], Loader] | None = None
+    make_loader: Callable[[], Loader]
 
     @property
     def loader(self) -> Loader:
-        """The loader.
-
-        Raises:
-            UserError: when this version of nas360 only has the task's spec.
-        """
-        if self.make_loader is None:
-            raise UserError(
-                f"nas360 has the spec of {self.spec.id!r} but cannot prepare or read its data yet. "
-                f"`nas360 tasks` shows which tasks have a loader"
-            )
+        """The loader."""
         return self.make_loader()
 
     def write_synthetic(self, folder: Path, seed: int) -> None:
@@ -194,16 +185,12 @@ class Task:
             seed: of all draws.
 
         Raises:
-            UserError: when this version has no synthetic twin of the task.
-            RawDataError: when the folder holds raw files that are not synthetic.
+            RawDataError: when the folder holds files that are not synthetic.
         """
-        synthesise = self.loader.synthesise
-        if synthesise is None:
-            raise UserError(f"{self.spec.id!r} has no synthetic twin in this version. Prepare it with --raw DIR")
-        there = [source.filename for source in self.spec.sources if (folder / source.filename).exists()]
-        if there and not (folder / SYNTHETIC_MARK).exists():
-            raise RawDataError(f"{folder} holds {', '.join(there)}, not a synthetic twin. Choose another folder")
+        there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        if there and SYNTHETIC_MARK not in there:
+            raise RawDataError(f"{folder} holds {', '.join(there[:5])}, not a synthetic twin. Choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         # first of all, so that no made-up file ever stands there without it
         write_text(folder / SYNTHETIC_MARK, f"made up by nas360 with seed {seed}; not data of the task\n")
-        synthesise(folder, seed)
+        self.loader.synthesise(folder, seed)

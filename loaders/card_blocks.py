@@ -71,7 +71,7 @@ class Facts:
     @classmethod
     def of(cls, task: Task, manifest: Mapping[str, Any] | None = None, audit: Mapping[str, Any] | None = None) -> Facts:
         """The facts of a task, and of a repository of it."""
-        return cls(task.spec, task.loader.columns if task.make_loader else None, manifest, audit)
+        return cls(task.spec, task.loader.columns, manifest, audit)
 
     @property
     def published(self) -> bool:

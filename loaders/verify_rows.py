@@ -49,7 +49,7 @@ class _Split:
         ids = rows["id"]
         self.ids.append(ids)
         for name, values in rows.items():
-            if name == spec.group or (columns[name].dtype == "string" and name != "id"):
+            if name == spec.group or name in spec.apart or (columns[name].dtype == "string" and name != "id"):
                 self.keys.setdefault(name, set()).update(np.unique(values.astype(str)).tolist())
             if columns[name].dtype.startswith("float"):
                 # of maps that differ in size parts may be unknown, which NaN stands for
@@ -294,8 +294,8 @@ def _check_groups(seen: Mapping[str, _Split], spec: TaskSpec, faults: Faults) ->
         for key in first.keys:
             common = sorted(first.keys[key] & second.keys.get(key, set()))
             message = f"{len(common):,} values of {key} are in {one} and in {other}: {shown(common)}"
-            if common and key == spec.group:
-                faults.error("group_leak", f"{message}; a group must be in one split. Prepare the dataset anew")
+            if common and key in spec.apart:
+                faults.error("group_leak", f"{message}; each must be in one split. Prepare the dataset from more data")
             elif common:
                 faults.warn("shared_key", f"{message}. Check that this tells nothing of the labels")
 

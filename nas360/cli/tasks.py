@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from nas360.task import TaskSpec
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
-_COLUMNS = ("id", "name", "dims", "input", "output", "metric", "train", "validation", "test", "loader")
-_DROPPED = ("input", "output", "name", "loader", "dims", "validation", "train", "test")
+_COLUMNS = ("id", "name", "dims", "input", "output", "metric", "train", "validation", "test")
+_DROPPED = ("input", "output", "name", "dims", "validation", "train", "test")
 """Columns that a narrow terminal does without, the first one first."""
 
 _UNBOUNDED = 10_000
@@ -31,9 +31,8 @@ def tasks(
     """List the ten tasks of the benchmark in the paper's order.
 
     An arrow tells whether a lower (↓) or a higher (↑) metric is better. Sizes count what the metric averages over;
-    those after ≈ are the reference's, which ours only come near to.
-    A task without a loader has its facts here, but nas360 cannot prepare or read its data yet. A narrow terminal
-    shows fewer columns; a pipe, a file and --json have all.
+    those after ≈ are the reference's, which ours only come near to. A narrow terminal shows fewer columns; a pipe, a
+    file and --json have all.
 
     Examples:
     nas360 tasks
@@ -45,7 +44,7 @@ def tasks(
     from nas360.loaders import TASKS
 
     if as_json:
-        print_json([_public(task) for task in TASKS.values()])
+        print_json([task.spec.public() for task in TASKS.values()])
         return
     from rich.text import Text
 
@@ -75,7 +74,6 @@ def _row(task: Task) -> dict[str, str]:
         "metric": f"{spec.metric} {_ARROWS[spec.direction]}",
         # the table is wide enough without the word
         **{split: f"{'' if spec.splits_exact else '≈'}{spec.splits[split]:,}" for split in SPLITS},
-        "loader": "yes" if task.make_loader else "no",
     }
 
 
@@ -104,7 +102,7 @@ def show_task(name: str, as_json: bool) -> None:
 
     Args:
         name: id of the task.
-        as_json: as one JSON object: the spec, and `loader`, whether this version can prepare and read its data.
+        as_json: as one JSON object.
 
     Raises:
         UnknownNameError: when no task has this name.
@@ -113,7 +111,7 @@ def show_task(name: str, as_json: bool) -> None:
 
     task = TASKS[name]
     if as_json:
-        print_json(_public(task))
+        print_json(task.spec.public())
         return
     from rich.padding import Padding
     from rich.table import Table
@@ -138,10 +136,6 @@ def show_task(name: str, as_json: bool) -> None:
     console.print(Padding(Text(spec.citation, overflow="fold"), (0, 0, 0, 2)))
 
 
-def _public(task: Task) -> dict[str, Any]:
-    return {**task.spec.public(), "loader": task.make_loader is not None}
-
-
 def _facts(task: Task) -> Iterator[tuple[str, str]]:
     spec = task.spec
     low, high = spec.bounds
@@ -159,7 +153,6 @@ def _facts(task: Task) -> Iterator[tuple[str, str]]:
     yield "final training", " + ".join(spec.final_training)
     yield "protocol", str(spec.protocol)
     yield "dataset", f"{spec.repo}, revision {spec.revision}"
-    yield "loader", "yes" if task.make_loader else "no: nas360 cannot prepare or read its data yet"
     yield "licence", spec.licence
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, RawData, Rows, Task
+from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, Rows, Task
 from nas360.loaders.content import combine
 from nas360.loaders.data import TaskData
 from nas360.loaders.manifest import DataFile, Manifest, SplitManifest
@@ -104,11 +104,11 @@ class ToyData(TaskData):
     def __init__(self, dims: int, kind: Kind, sizes: Mapping[SplitName, int], seed: int = 0) -> None:
         spec = toy_spec(dims, kind)
 
-        def open_raw(folder: Path) -> RawData:
+        def never(*arguments: object) -> Any:
             raise NotImplementedError
 
         columns = {name: Column("float32") for name in ("id", "x", "y", *(("ignore",) if kind == "mask" else ()))}
-        self.task = Task(spec, lambda: Loader(columns, open_raw, lambda rows: ToyPreprocessing(kind)))
+        self.task = Task(spec, lambda: Loader(columns, never, lambda rows: ToyPreprocessing(kind), never))
         self.folder, self.source, self.revision = Path("toy"), "toy", None
         self._splits = {split: toy_columns(dims, kind, sizes[split], seed, split) for split in SPLITS}
         self.manifest = _manifest(spec, sizes, seed)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas360.baselines.predict import count_inputs, predict
+from nas360.baselines.predict import inputs_a_row, predict
 from nas360.loaders.base import Array, Batch, OutputScale, Rows
 from nas360.loaders.data import SplitRows, TaskData
 
@@ -96,7 +96,8 @@ def test_maps_are_cropped_to_their_own_sizes(batch_size: int, toy: Toy) -> None:
 
 def test_the_work_of_predicting_counts_inputs(toy: Toy) -> None:
     point: Any = toy(1, "point")
-    assert count_inputs(split(count=np.full(100, 6)), Windows(), point.spec) == 600
-    assert count_inputs(point.rows("test"), point.preprocessing("train"), point.spec) == len(point.rows("test"))
+    assert inputs_a_row(split(count=np.full(100, 6)), Windows(), point.spec) == 6
+    assert inputs_a_row(point.rows("train"), point.preprocessing("train"), point.spec) == 1
     dense = toy(2, "real").spec  # crops of 12 × 9
-    assert count_inputs(split(size=np.array([12, 24])), Maps(), dense) == -(-(12 * 13 + 24 * 25) // (12 * 9))
+    worth = (12 * 13 + 24 * 25) / (2 * 12 * 9)
+    assert inputs_a_row(split(size=np.array([12, 24])), Maps(), dense) == pytest.approx(worth)

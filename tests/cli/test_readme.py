@@ -13,6 +13,7 @@ import pytest
 
 from nas360.cli import COMMANDS
 from nas360.loaders import TASKS
+from nas360.loaders.base import SYNTHETIC_MARK
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,8 +35,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("readme")
     for name, task in (("physionet", "ecg"), ("downloads", "cifar100"), ("fno", "darcy_flow")):
         TASKS[task].write_synthetic(folder / name, 0)
+    # what --download would fetch is there already
+    TASKS["ecg"].write_synthetic(folder / "home" / "raw" / "ecg", 0)
+    (folder / "home" / "raw" / "ecg" / SYNTHETIC_MARK).unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("NAS360_DATA", str(folder / "home"))
         yield folder
 
 

@@ -59,10 +59,10 @@ def dataset(rows: Mapping[SplitName, Rows], folder: Path) -> TaskData:
             n_units={split: len(np.unique(rows[split]["record_id"])) for split in SPLITS},
         )
 
-    def fit(rows: Rows) -> Any:
+    def never(*arguments: object) -> Any:
         raise NotImplementedError
 
-    loader = Loader(columns=COLUMNS, open_raw=open_raw, fit=fit)
+    loader = Loader(columns=COLUMNS, open_raw=open_raw, fit=never, synthesise=never)
     task = Task(TASKS["ecg"].spec, lambda: loader)
     prepare(task, folder.parent, folder)
     return TaskData(task, folder, str(folder))
@@ -151,7 +151,7 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
         audit(data, ["x"])
 
 
-MADE = [name for name, task in TASKS.items() if task.make_loader is not None and task.loader.synthesise is not None]
+MADE = list(TASKS)
 
 
 @pytest.mark.parametrize("task", MADE)

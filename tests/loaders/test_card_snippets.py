@@ -80,8 +80,6 @@ def official_text(task: str, folder: Path) -> str:
 def test_what_the_card_shows_works(
     task: str, synthetic_repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if TASKS[task].make_loader is None:
-        pytest.skip("this version has no loader of the task")
     folder = synthetic_repo(task)
     # where the commands look when no data is named
     monkeypatch.setenv("NAS360_DATA", str(folder.parent))
@@ -116,8 +114,6 @@ def test_what_the_readme_of_a_twin_shows_works(
 def test_further_configurations_are_shown_as_they_load(synthetic_repo: Repo) -> None:
     from datasets import load_dataset
 
-    if TASKS["ninapro"].make_loader is None:
-        pytest.skip("this version has no loader of the task")
     folder = synthetic_repo("ninapro")
     body = DatasetCard.load(folder / "README.md").text
     assert 'full = load_dataset("FOLDER", "full", split="train")' in body

@@ -183,8 +183,6 @@ def test_maps_are_read_by_the_reference_reader_alone(synthetic_repo: Repo) -> No
 
 @every_task
 def test_every_repository_has_its_texts(task: Task, synthetic_repo: Repo) -> None:
-    if task.make_loader is None:
-        pytest.skip("this version has no loader of the task")
     folder = synthetic_repo(task.spec.id)
     manifest = read_manifest(folder)
     made = texts(task, manifest)

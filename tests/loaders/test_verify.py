@@ -285,12 +285,21 @@ def test_messages_name_rows(repo: Path) -> None:
 def test_a_key_that_is_no_group_is_told_when_it_is_shared(
     synthetic_repo: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    folder = Path(shutil.copytree(synthetic_repo("psicov"), tmp_path / "psicov"))
+    (part,) = read_manifest(folder).splits["train"].files
+    sequence = str(pq.read_table(folder / part.path).column("seq")[0])
+    rewrite(folder, "test", set_at("seq", 0, sequence))
+    (fault,) = [fault for fault in verify(folder) if fault.code == "shared_key"]
+    assert fault.severity == "warning" and f"are in train and in test: '{sequence[:20]}" in fault.message
+
+
+def test_a_visit_in_two_splits_is_an_error(synthetic_repo: Callable[[str], Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(synthetic_repo("cosmic"), tmp_path / "cosmic"))
     (part,) = read_manifest(folder).splits["train"].files
     visit = str(pq.read_table(folder / part.path).column("visit")[0])
     rewrite(folder, "test", set_at("visit", 0, visit))
-    (fault,) = [fault for fault in verify(folder) if fault.code == "shared_key"]
-    assert fault.severity == "warning" and f"are in train and in test: '{visit}'" in fault.message
+    (fault,) = [fault for fault in verify(folder) if fault.code == "group_leak"]
+    assert fault.severity == "error" and f"are in train and in test: '{visit}'" in fault.message
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -343,7 +352,7 @@ def test_progress_is_told(repo: Path) -> None:
     assert all(done == total for done, total in last.values())
 
 
-MADE = [name for name, task in TASKS.items() if task.make_loader is not None and task.loader.synthesise is not None]
+MADE = list(TASKS)
 
 
 @pytest.mark.parametrize("task", MADE)
