@@ -16,7 +16,7 @@ import numpy as np
 from nas360.errors import DatasetError
 from nas360.files import sha256_file, write_json
 from nas360.loaders.base import Array, Column
-from nas360.loaders.manifest import Manifest, SplitManifest
+from nas360.loaders.repository.manifest import Manifest, SplitManifest
 from nas360.task import SplitName
 
 LAYOUT = "arrays-1"
@@ -73,7 +73,7 @@ def _open(folder: Path, name: str, rows: int, column: Column) -> Array:
 
 def _open_ragged(path: Path, sizes: Array, column: Column) -> Array:
     """Views of the values that stand in `path` one after the other, by their sizes."""
-    from nas360.loaders.parquet import split_flat
+    from nas360.loaders.repository.parquet import split_flat
 
     n = int(sizes.prod(axis=1).sum())
     dtype = column.numpy_dtype
@@ -89,7 +89,7 @@ def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], t
     Two processes may do so at once, the last one wins nothing.
     """
     from nas360.loaders.content import ContentHash
-    from nas360.loaders.parquet import read_columns
+    from nas360.loaders.repository.parquet import read_columns
 
     paths = [_checked(folder / file.path, file.bytes, file.sha256) for file in entry.files]
     target.parent.mkdir(parents=True, exist_ok=True)

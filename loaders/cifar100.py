@@ -15,11 +15,11 @@ import numpy as np
 
 from nas360.errors import RawDataError
 from nas360.files import MIB, write_bytes
-from nas360.loaders.archive import find_raw, fingerprint, members
 from nas360.loaders.base import Array, Batch, Column, FloatArray, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
 from nas360.loaders.labels import CIFAR100_CLASSES
-from nas360.loaders.pickles import load_pickle
+from nas360.loaders.raw.archive import find_raw, fingerprint, members
+from nas360.loaders.raw.pickles import load_pickle
 from nas360.seeding import derive
 from nas360.task import Difference, Point, Source, TaskSpec
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from nas360.errors import RawDataError
-from nas360.loaders.archive import fingerprint
 from nas360.loaders.base import Batch, Column, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.cosmic_files import PATCH, Patch, count_planes, find_archives, find_patches, make_piece
 from nas360.loaders.differences import TEST_READ_ONCE
 from nas360.loaders.pieces import Pieces
+from nas360.loaders.raw.archive import fingerprint
 from nas360.task import SPLITS, Dense, Difference, Source, SplitName, TaskSpec
 
 CROP = 128
@@ -234,7 +234,7 @@ def fit(rows: Rows) -> CosmicPreprocessing:
 
 
 def _loader() -> Loader:
-    from nas360.loaders.cosmic_synthetic import write_synthetic
+    from nas360.loaders.synthetic.cosmic import write_synthetic
 
     return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, synthesise=write_synthetic)
 

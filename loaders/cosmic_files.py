@@ -11,10 +11,10 @@ import numpy as np
 
 from nas360.errors import RawDataError, first_faults
 from nas360.files import MIB
-from nas360.loaders.archive import Place, places, read_places
 from nas360.loaders.base import Array, Rows
-from nas360.loaders.npy import npy_array
 from nas360.loaders.pieces import Piece
+from nas360.loaders.raw.archive import Place, places, read_places
+from nas360.loaders.raw.npy import npy_array
 
 FILTER = "f435w"
 GALAXY_VISITS = frozenset(

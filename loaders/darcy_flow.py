@@ -13,7 +13,7 @@ from nas360.errors import RawDataError, UserError
 from nas360.files import read_json, sha256_file
 from nas360.loaders.base import Array, Batch, Column, FloatArray, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
-from nas360.loaders.matfile import MatArray, open_mat
+from nas360.loaders.raw.matfile import MatArray, open_mat
 from nas360.task import Dense, Difference, Source, SplitName, TaskSpec
 
 GRID = 421

@@ -29,7 +29,7 @@ from nas360.loaders.darcy_flow import (
     SUBSAMPLING,
 )
 from nas360.loaders.darcy_pde import ALPHA, HIGH, LOW, TAU, coefficient, solve
-from nas360.loaders.mat73_write import encode_chunk, write_stack
+from nas360.loaders.raw.mat73_write import encode_chunk, write_stack
 from nas360.loaders.workers import available_cores, worker_pool
 from nas360.seeding import derive
 

@@ -16,7 +16,7 @@ from nas360.loaders import TASKS
 from nas360.loaders.ahead import ahead
 from nas360.loaders.base import Array, Batch, Loader, Preprocessing, Rows, Task
 from nas360.loaders.cache import open_split
-from nas360.loaders.manifest import MANIFEST, Manifest, read_manifest
+from nas360.loaders.repository.manifest import MANIFEST, Manifest, read_manifest
 from nas360.loaders.twin import twin
 from nas360.task import Provenance, SplitName, TaskSpec
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from nas360.errors import RawDataError
 from nas360.files import sha256_file
-from nas360.loaders.archive import find_raw, unpack_tar
 from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.cache import cache_root
 from nas360.loaders.deepsea_files import (
@@ -25,6 +24,7 @@ from nas360.loaders.deepsea_files import (
     read_labels,
 )
 from nas360.loaders.differences import TEST_READ_ONCE
+from nas360.loaders.raw.archive import find_raw, unpack_tar
 from nas360.seeding import derive
 from nas360.task import SPLITS, Difference, MultiLabel, Source, SplitName, TaskSpec
 
@@ -269,7 +269,7 @@ class Preprocessing:
 
 def _loader() -> Loader:
     # it is written with the labels of this file
-    from nas360.loaders.deepsea_synthetic import write_synthetic
+    from nas360.loaders.synthetic.deepsea import write_synthetic
 
     return Loader(
         columns=COLUMNS,

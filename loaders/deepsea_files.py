@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from nas360.errors import RawDataError
 from nas360.loaders.base import Array
-from nas360.loaders.matfile import MatArray, open_mat
+from nas360.loaders.raw.matfile import MatArray, open_mat
 
 ARCHIVE = "deepsea_train_bundle.v0.9.tar.gz"
 FOLDERS = ("deepsea_train", ARCHIVE.removesuffix(".tar.gz"), ".")

@@ -12,10 +12,10 @@ import numpy as np
 
 from nas360.errors import RawDataError
 from nas360.files import MIB, write_bytes, write_text
-from nas360.loaders.archive import find_raw, fingerprint, members
 from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
-from nas360.loaders.matfile import read_mat
+from nas360.loaders.raw.archive import find_raw, fingerprint, members
+from nas360.loaders.raw.matfile import read_mat
 from nas360.seeding import derive
 from nas360.task import SPLITS, Difference, Point, Source, SplitName, TaskSpec
 

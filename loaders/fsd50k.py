@@ -16,17 +16,17 @@ import numpy as np
 
 from nas360.errors import RawDataError
 from nas360.files import MIB
-from nas360.loaders.archive import find_raw, fingerprint
 from nas360.loaders.base import Array, Column, Loader, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
 from nas360.loaders.fsd50k_tables import Labelled, check_vocabulary, clips_of, read_tables
-from nas360.loaders.fsd50k_twin import write_synthetic
 from nas360.loaders.fsd50k_windows import WINDOW, FsdPreprocessing
 from nas360.loaders.labels import FSD50K_LABELS
 from nas360.loaders.log_mel import FRAME, MELS, SAMPLE_RATE_HZ, log_mel, resample
 from nas360.loaders.pieces import Piece, Pieces
-from nas360.loaders.split_zip import Member, SplitZip, part_paths
-from nas360.loaders.wav import MAX_BYTES, UnusableSoundError, read_wav
+from nas360.loaders.raw.archive import find_raw, fingerprint
+from nas360.loaders.raw.split_zip import Member, SplitZip, part_paths
+from nas360.loaders.raw.wav import MAX_BYTES, UnusableSoundError, read_wav
+from nas360.loaders.synthetic.fsd50k import write_synthetic
 from nas360.task import SPLITS, Difference, MultiLabel, Source, SplitName, TaskSpec
 
 GROUND_TRUTH = "FSD50K.ground_truth.zip"

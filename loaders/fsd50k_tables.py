@@ -10,8 +10,8 @@ from pathlib import Path
 
 from nas360.errors import RawDataError
 from nas360.files import MIB
-from nas360.loaders.archive import members
 from nas360.loaders.labels import FSD50K_LABELS
+from nas360.loaders.raw.archive import members
 from nas360.task import SplitName
 
 TABLES = ("dev.csv", "eval.csv", "vocabulary.csv")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from nas360.errors import RawDataError
-from nas360.loaders.archive import find_raw, fingerprint
 from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
 from nas360.loaders.ninapro_recordings import (
@@ -22,6 +21,7 @@ from nas360.loaders.ninapro_recordings import (
     read_signal,
 )
 from nas360.loaders.pieces import Piece, Pieces
+from nas360.loaders.raw.archive import find_raw, fingerprint
 from nas360.loaders.stratified import scaled_sizes, stratified_draw
 from nas360.seeding import derive
 from nas360.task import SPLITS, Difference, Point, Source, SplitName, TaskSpec
@@ -246,8 +246,8 @@ class Preprocessing:
 
 
 def write_synthetic(folder: Path, seed: int) -> None:
-    """Write ten tiny zips in the official layout; see `ninapro_synthetic`."""
-    from nas360.loaders.ninapro_synthetic import write_subject
+    """Write ten tiny zips in the official layout; see `loaders.synthetic.ninapro`."""
+    from nas360.loaders.synthetic.ninapro import write_subject
 
     for subject in range(1, SUBJECTS + 1):
         write_subject(folder / f"s{subject}.zip", subject, seed)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from nas360.errors import RawDataError
 from nas360.files import MIB
-from nas360.loaders.archive import members
 from nas360.loaders.base import FloatArray
-from nas360.loaders.matfile import open_mat, read_mat
+from nas360.loaders.raw.archive import members
+from nas360.loaders.raw.matfile import open_mat, read_mat
 
 SUBJECTS = 10
 EXERCISE = 2

@@ -20,9 +20,9 @@ from nas360.errors import DatasetError, RawDataError
 from nas360.files import read_json, sha256_file, write_json, write_text
 from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, RowSource, Task
 from nas360.loaders.content import ContentHash, combine
-from nas360.loaders.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
 from nas360.loaders.pieces import pieces_of
-from nas360.loaders.texts import read_audit, texts
+from nas360.loaders.repository.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
+from nas360.loaders.repository.texts import read_audit, texts
 from nas360.task import SPLITS, Provenance, SplitName, TaskSpec
 from nas360.version import __version__
 
@@ -249,7 +249,7 @@ def _write_split(
         finished = SplitManifest.model_validate(read_json(done, 1 << 26, DatasetError))
         report(name, finished.rows)
         return finished
-    from nas360.loaders.parquet import write_split
+    from nas360.loaders.repository.parquet import write_split
 
     content = ContentHash(loader.columns)
     skipped: list[Mapping[str, tuple[str, ...]]] = []

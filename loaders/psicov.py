@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas360.errors import RawDataError
-from nas360.loaders.archive import Place, read_places
 from nas360.loaders.base import Column, Loader, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
 from nas360.loaders.pieces import Pieces
 from nas360.loaders.psicov_features import CHANNELS, CROP, PsicovPreprocessing
 from nas360.loaders.psicov_files import SETS, Groups, Protein, find_tree, hash_of_ids, make_piece, read_list
+from nas360.loaders.raw.archive import Place, read_places
 from nas360.task import SPLITS, Dense, Difference, Source, SplitName, TaskSpec
 
 N_VALIDATION = 100
@@ -205,7 +205,7 @@ def fit(rows: Rows) -> PsicovPreprocessing:
 
 
 def _loader() -> Loader:
-    from nas360.loaders.psicov_synthetic import write_synthetic
+    from nas360.loaders.synthetic.psicov import write_synthetic
 
     return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, synthesise=write_synthetic)
 

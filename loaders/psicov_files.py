@@ -16,11 +16,11 @@ import numpy as np
 
 from nas360.errors import RawDataError, first_faults
 from nas360.files import MIB
-from nas360.loaders.archive import Place, fingerprint, places, read_places
 from nas360.loaders.base import Array, Rows
-from nas360.loaders.npy import npy_objects
-from nas360.loaders.pickles import load_pickle
 from nas360.loaders.pieces import Piece
+from nas360.loaders.raw.archive import Place, fingerprint, places, read_places
+from nas360.loaders.raw.npy import npy_objects
+from nas360.loaders.raw.pickles import load_pickle
 
 SETS = ("deepcov", "psicov")
 _PARTS = ("features", "distance")

@@ -10,10 +10,10 @@ import numpy as np
 
 from nas360.errors import RawDataError
 from nas360.files import write_text
-from nas360.loaders.archive import fingerprint
 from nas360.loaders.base import Array, Batch, Column, FloatArray, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
 from nas360.loaders.pieces import Piece, Pieces
+from nas360.loaders.raw.archive import fingerprint
 from nas360.loaders.satellite_files import CLASSES, STEPS, Block, array_blocks, csv_blocks
 from nas360.seeding import derive
 from nas360.task import Difference, Point, Source, TaskSpec

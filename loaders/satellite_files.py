@@ -12,8 +12,8 @@ import numpy as np
 from nas360.errors import RawDataError
 from nas360.files import MIB
 from nas360.loaders.base import Array
-from nas360.loaders.npy import npy_header
-from nas360.loaders.pickles import load_pickle
+from nas360.loaders.raw.npy import npy_header
+from nas360.loaders.raw.pickles import load_pickle
 
 STEPS = 46
 CLASSES = 24

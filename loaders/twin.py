@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from nas360.loaders.base import Task
 from nas360.loaders.cache import cache_root
-from nas360.loaders.manifest import MANIFEST
+from nas360.loaders.repository.manifest import MANIFEST
 from nas360.version import __version__
 
 SEED = 0
@@ -39,6 +39,7 @@ def twin(task: Task) -> Path:
 def _code() -> str:
     """What the twins are made by: a checkout changes while its version does not."""
     code = sha256()
-    for path in sorted(Path(__file__).resolve().parent.glob("*.py")):
-        code.update(path.name.encode() + b"\0" + path.read_bytes())
+    folder = Path(__file__).resolve().parent
+    for path in sorted(folder.rglob("*.py")):
+        code.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return code.hexdigest()

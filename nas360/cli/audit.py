@@ -50,12 +50,12 @@ def audit(
     nas360 audit nas360/cifar100
     """
     from nas360.errors import UserError
-    from nas360.loaders.audit import audit as measure
-    from nas360.loaders.audit import conflicts, write_audit
     from nas360.loaders.data import load_task
-    from nas360.loaders.manifest import read_manifest
-    from nas360.loaders.near_duplicates import Settings
-    from nas360.loaders.repositories import find_repository
+    from nas360.loaders.repository.audit import audit as measure
+    from nas360.loaders.repository.audit import conflicts, write_audit
+    from nas360.loaders.repository.manifest import read_manifest
+    from nas360.loaders.repository.near_duplicates import Settings
+    from nas360.loaders.repository.repositories import find_repository
 
     folder, own = find_repository(source)
     if write and not own:

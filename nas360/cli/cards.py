@@ -38,8 +38,8 @@ def cards(
     from nas360.errors import UserError
     from nas360.files import write_text
     from nas360.loaders import TASKS
-    from nas360.loaders.card_blocks import Facts
-    from nas360.loaders.card_file import card_folder, drift, read_card, renewed
+    from nas360.loaders.repository.card_blocks import Facts
+    from nas360.loaders.repository.card_file import card_folder, drift, read_card, renewed
 
     if check and write:
         raise UserError("--check and --write exclude each other: the first changes nothing")

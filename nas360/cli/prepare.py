@@ -14,7 +14,7 @@ from nas360.errors import UserError
 
 if TYPE_CHECKING:
     from nas360.loaders.base import Task
-    from nas360.loaders.manifest import Manifest
+    from nas360.loaders.repository.manifest import Manifest
 
 DEFAULT_WORKERS = 8
 MAX_WORKERS = 256
@@ -130,7 +130,7 @@ def _check(synthetic: bool, generate: bool, download: bool, raw: Path | None) ->
 
 
 def _download(task: Task, folder: Path) -> None:
-    from nas360.loaders.download import download
+    from nas360.loaders.raw.download import download
 
     _ = task.loader  # a task that cannot be prepared is told so before gigabytes are fetched for it
     with progress(of_bytes=True) as bars:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from nas360.cli.output import console, errors, print_json, warn
 
 if TYPE_CHECKING:
-    from nas360.loaders.publish import Publication
+    from nas360.loaders.repository.publish import Publication
 
 
 def publish(
@@ -50,7 +50,7 @@ def publish(
     nas360 publish ecg data/ecg --dry-run
     """
     from nas360.loaders import TASKS
-    from nas360.loaders.publish import publish as publish_dataset
+    from nas360.loaders.repository.publish import publish as publish_dataset
 
     done = publish_dataset(
         TASKS[task],

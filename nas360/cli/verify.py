@@ -31,8 +31,8 @@ def verify(
 
     nas360 verify nas360/ecg@v1.0.0
     """
-    from nas360.loaders.repositories import find_repository
-    from nas360.loaders.verify import verify as find_faults
+    from nas360.loaders.repository.repositories import find_repository
+    from nas360.loaders.repository.verify import verify as find_faults
 
     folder, _ = find_repository(source)
     with progress() as bars:

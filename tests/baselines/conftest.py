@@ -12,7 +12,7 @@ import pytest
 from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, Rows, Task
 from nas360.loaders.content import combine
 from nas360.loaders.data import TaskData
-from nas360.loaders.manifest import DataFile, Manifest, SplitManifest
+from nas360.loaders.repository.manifest import DataFile, Manifest, SplitManifest
 from nas360.seeding import derive
 from nas360.task import SPLITS, Dense, MultiLabel, Output, Point, SplitName, TaskSpec
 

@@ -16,8 +16,15 @@ import numpy as np
 import typer
 
 from nas360.loaders.base import Column
-from nas360.loaders.exact_duplicates import digests, repeats_across
-from nas360.loaders.near_duplicates import AS_IT_IS, Inputs, Settings, find_near_duplicates, sample_rows, unit
+from nas360.loaders.repository.exact_duplicates import digests, repeats_across
+from nas360.loaders.repository.near_duplicates import (
+    AS_IT_IS,
+    Inputs,
+    Settings,
+    find_near_duplicates,
+    sample_rows,
+    unit,
+)
 
 STEPS = 46
 BRUTE = 50

@@ -24,12 +24,12 @@ import typer
 
 from nas360.loaders import TASKS
 from nas360.loaders.base import Array, Rows
-from nas360.loaders.fsd50k_twin import csv_text
 from nas360.loaders.fsd50k_windows import FsdPreprocessing, normalised, window_starts
 from nas360.loaders.labels import FSD50K_LABELS
 from nas360.loaders.log_mel import FRAME_HOP, SAMPLE_RATE_HZ, log_mel, resample
 from nas360.loaders.prepare import prepare
-from nas360.loaders.wav import read_wav
+from nas360.loaders.raw.wav import read_wav
+from nas360.loaders.synthetic.fsd50k import csv_text
 from nas360.loaders.workers import available_cores
 
 RATE = 44100

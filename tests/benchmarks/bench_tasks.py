@@ -20,8 +20,8 @@ import typer
 from nas360.loaders import TASKS
 from nas360.loaders.base import Array
 from nas360.loaders.data import SplitRows, load_task
-from nas360.loaders.markdown import table
 from nas360.loaders.prepare import prepare
+from nas360.loaders.repository.markdown import table
 from nas360.loaders.workers import available_cores
 
 BATCH_SIZE = 64

@@ -11,7 +11,7 @@ import pytest
 
 from nas360.cli import main
 from nas360.loaders import TASKS
-from nas360.loaders.card_file import card_folder, read_card
+from nas360.loaders.repository.card_file import card_folder, read_card
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = tmp_path / "checkout" / "dataset_cards"
     shutil.copytree(card_folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "checkout" / "pyproject.toml").touch()
-    monkeypatch.setattr("nas360.loaders.card_file.card_folder", lambda: copy)
+    monkeypatch.setattr("nas360.loaders.repository.card_file.card_folder", lambda: copy)
     return copy
 
 

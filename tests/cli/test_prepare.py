@@ -18,8 +18,8 @@ from rich.console import Console
 
 from nas360.cli import main
 from nas360.loaders import TASKS
-from nas360.loaders.manifest import Manifest, read_manifest
 from nas360.loaders.prepare import prepare
+from nas360.loaders.repository.manifest import Manifest, read_manifest
 from nas360.loaders.workers import available_cores
 
 
@@ -125,7 +125,7 @@ def test_an_interrupted_download_says_that_it_goes_on(
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas360.loaders.download.download", stop)
+    monkeypatch.setattr("nas360.loaders.raw.download.download", stop)
     code, _, told = call(capsys, "ecg", "--download", "--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "out"))
     assert code == 130
     assert f"what came is kept in {tmp_path / 'raw'}, and the same command goes on from there" in told

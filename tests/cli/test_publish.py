@@ -34,7 +34,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int | str | None, str, str]]:
     """The command in this process, without the verification, which takes seconds: exit code, output, errors."""
-    monkeypatch.setattr("nas360.loaders.verify.verify", lambda folder, quick=False, report=None: [])
+    monkeypatch.setattr("nas360.loaders.repository.verify.verify", lambda folder, quick=False, report=None: [])
 
     def command(*arguments: object) -> tuple[int | str | None, str, str]:
         with pytest.raises(SystemExit) as caught:

@@ -17,8 +17,8 @@ from nas360.errors import RawDataError
 from nas360.loaders import TASKS
 from nas360.loaders.cosmic import CosmicPreprocessing, cut_at, open_raw
 from nas360.loaders.data import load_task
-from nas360.loaders.manifest import Manifest
 from nas360.loaders.prepare import prepare
+from nas360.loaders.repository.manifest import Manifest
 from nas360.task import SPLITS
 
 Array = np.ndarray[Any, Any]

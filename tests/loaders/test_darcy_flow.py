@@ -18,12 +18,13 @@ import scipy.io
 
 from nas360.errors import RawDataError, RunError, UserError
 from nas360.files import MIB
-from nas360.loaders import darcy_flow, darcy_generate, mat5, workers
+from nas360.loaders import darcy_flow, darcy_generate, workers
 from nas360.loaders.base import Rows
 from nas360.loaders.darcy_flow import DarcyPreprocessing, open_raw, read_field
 from nas360.loaders.darcy_generate import generate, write_synthetic
 from nas360.loaders.darcy_pde import solve
-from nas360.loaders.matfile import read_mat
+from nas360.loaders.raw import mat5
+from nas360.loaders.raw.matfile import read_mat
 from nas360.task import SPLITS
 
 Array = npt.NDArray[Any]

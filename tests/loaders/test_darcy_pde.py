@@ -12,7 +12,7 @@ import scipy.sparse.linalg
 from nas360.errors import Nas360Error, UserError
 from nas360.loaders import darcy_pde
 from nas360.loaders.darcy_pde import coefficient, gaussian_field, solve
-from nas360.loaders.matfile import read_mat
+from nas360.loaders.raw.matfile import read_mat
 
 Field = npt.NDArray[np.float64]
 SIZES = (22, 43, 85)

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from nas360.errors import RawDataError
 from nas360.loaders import TASKS, deepsea, deepsea_files
-from nas360.loaders.archive import unpack_tar
 from nas360.loaders.base import Rows
 from nas360.loaders.deepsea import DRAWN, OFFICIAL_SEQUENCES, draw, label_indices, open_raw
 from nas360.loaders.deepsea_files import ARCHIVE, FILES, open_file, read_bases, read_labels
 from nas360.loaders.prepare import missing_units, prepare
+from nas360.loaders.raw.archive import unpack_tar
 from nas360.task import SPLITS, SplitName
 
 Array = npt.NDArray[Any]
@@ -143,7 +143,7 @@ def test_no_layout_of_the_storage_changes_what_is_read(
 def test_files_of_version_5_are_read_in_parts(
     compressed: bool, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas360.loaders.mat5.BLOCK_BYTES", block)
+    monkeypatch.setattr("nas360.loaders.raw.mat5.BLOCK_BYTES", block)
     monkeypatch.setattr(deepsea_files, "_BATCH", 7)
     bases, features = _made(60)
     variables = {"testxdata": bases, "testdata": features}

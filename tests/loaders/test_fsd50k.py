@@ -19,10 +19,10 @@ from nas360.loaders import TASKS
 from nas360.loaders.data import Batches, TaskData
 from nas360.loaders.fsd50k import CLIPS_A_PIECE, clip_frames, open_raw
 from nas360.loaders.fsd50k_tables import check_vocabulary, clips_of, read_tables
-from nas360.loaders.fsd50k_twin import csv_text
 from nas360.loaders.labels import FSD50K_LABELS
 from nas360.loaders.log_mel import n_frames
 from nas360.loaders.prepare import prepare
+from nas360.loaders.synthetic.fsd50k import csv_text
 from nas360.metrics import METRICS
 from nas360.task import SPLITS, SplitName
 

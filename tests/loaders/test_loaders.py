@@ -15,11 +15,11 @@ from nas360.loaders import TASKS
 from nas360.loaders.base import SYNTHETIC_MARK, Array
 from nas360.loaders.content import ContentHash
 from nas360.loaders.data import Batches, TaskData, load_task
-from nas360.loaders.manifest import read_manifest
-from nas360.loaders.parquet import fits, read_columns
 from nas360.loaders.pieces import Pieces, pieces_of
 from nas360.loaders.prepare import prepare
-from nas360.loaders.verify import verify
+from nas360.loaders.repository.manifest import read_manifest
+from nas360.loaders.repository.parquet import fits, read_columns
+from nas360.loaders.repository.verify import verify
 from nas360.seeding import derive
 from nas360.task import SPLITS, Dense, MultiLabel, Point
 

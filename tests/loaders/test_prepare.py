@@ -17,8 +17,8 @@ from nas360.errors import DatasetError, RawDataError
 from nas360.files import sha256_file
 from nas360.loaders import TASKS
 from nas360.loaders.base import Column, Loader, RawData, Rows, Task
-from nas360.loaders.manifest import Manifest, read_manifest
 from nas360.loaders.prepare import prepare
+from nas360.loaders.repository.manifest import Manifest, read_manifest
 from nas360.task import SPLITS, SplitName
 
 TASK = "cifar100"

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from nas360.errors import RawDataError
 from nas360.loaders import TASKS
-from nas360.loaders.archive import Place
 from nas360.loaders.data import TaskData, load_task
-from nas360.loaders.manifest import Manifest
 from nas360.loaders.prepare import prepare
 from nas360.loaders.psicov import open_raw
 from nas360.loaders.psicov_files import Protein, exact, hash_of_ids, make_piece, read_list
+from nas360.loaders.raw.archive import Place
+from nas360.loaders.repository.manifest import Manifest
 from nas360.metrics import METRICS
 from nas360.task import SPLITS
 

@@ -10,8 +10,8 @@ import pytest
 from nas360.loaders import TASKS
 from nas360.loaders.cache import cache_root
 from nas360.loaders.data import load_task
-from nas360.loaders.manifest import read_manifest
 from nas360.loaders.prepare import prepare
+from nas360.loaders.repository.manifest import read_manifest
 from nas360.loaders.twin import twin
 
 

@@ -1,0 +1,1 @@
+"""Dataset repositories: Parquet, manifest, cards and metadata; verified, audited and published."""

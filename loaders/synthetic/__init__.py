@@ -1,0 +1,1 @@
+"""Synthetic twins: tiny raw distributions in the official layouts, made up with a signal that can be learnt."""
