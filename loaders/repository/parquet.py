@@ -33,7 +33,7 @@ class _Group:
     n_bytes: int
 
 
-GROUP = _Group(rows=65_536, n_bytes=64 * MIB)
+GROUP = _Group(rows=65_536, n_bytes=32 * MIB)
 
 
 def features(columns: Mapping[str, Column]) -> datasets.Features:
