@@ -1,0 +1,27 @@
+"""A baseline goes the whole way on every task: from its twin to a result file that scores."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from nas360.baselines.run import run
+from nas360.loaders import TASKS
+from nas360.loaders.data import load_task
+from nas360.predictions import read_predictions
+from nas360.results import SeedRow, load_result
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_steps_and_a_score(task: str, tmp_path: Path) -> None:
+    data = load_task(task, "synthetic")
+    run("wrn", data, out=tmp_path, budget="smoke", device="cpu", max_steps=2)
+    (row,) = load_result(tmp_path / "result.json").results
+    assert isinstance(row, SeedRow)
+    assert row.status == "ok"
+    assert row.score is not None and math.isfinite(row.score)
+    assert row.dataset.provenance == "synthetic"
+    predictions = read_predictions(tmp_path / "predictions.npz")
+    assert set(predictions.ids or ()) == set(data.rows("test").ids)
