@@ -67,6 +67,8 @@ class Cell:
         n_seeds: how many seeds.
         n_failed: how many of them have no score.
         notes: of the rows.
+        seeds: error of each seed, not rounded, infinite for one that failed; empty for a paper's average.
+        gpu_hours: mean over the runs that state it; None where none does. `parameters` likewise.
     """
 
     error: float
@@ -75,6 +77,9 @@ class Cell:
     n_seeds: int
     n_failed: int = 0
     notes: tuple[str, ...] = ()
+    seeds: tuple[float, ...] = ()
+    gpu_hours: float | None = None
+    parameters: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ class _Group:
     published: list[PublishedRow] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
     content: set[str] = field(default_factory=set)
+    gpu_hours: list[float] = field(default_factory=list)
+    parameters: list[int] = field(default_factory=list)
 
 
 _Key = tuple[str, bool, str, tuple[str, ...]]  # name, paper, version, marks
@@ -212,6 +219,10 @@ def _add(group: _Group, row: SeedRow | PublishedRow) -> None:
     else:
         group.scores.setdefault((row.seed, row.fold), []).append(row.score)
         group.content.add(row.dataset.content_sha256)
+        if row.cost.gpu_hours is not None:
+            group.gpu_hours.append(row.cost.gpu_hours)
+        if row.architecture is not None:
+            group.parameters.append(row.architecture.params)
 
 
 def _cell(group: _Group, spec: TaskSpec) -> Cell:
@@ -228,11 +239,17 @@ def _cell(group: _Group, spec: TaskSpec) -> Cell:
         else:
             failed += 1
     n_seeds = len(group.scores)
+    seeds = (*(spec.error(value) for value in means), *[math.inf] * failed)
+    costs = (_mean(group.gpu_hours), _mean(group.parameters))
     if failed:
-        return Cell(math.inf, None, None, n_seeds, failed, notes)
+        return Cell(math.inf, None, None, n_seeds, failed, notes, seeds, *costs)
     mean = math.fsum(means) / n_seeds
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in means) / (n_seeds - 1)) if n_seeds > 1 else None
-    return Cell(spec.rounded_error(mean), mean, std, n_seeds, 0, notes)
+    return Cell(spec.rounded_error(mean), mean, std, n_seeds, 0, notes, seeds, *costs)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
 
 
 def _name_lines(methods: Mapping[_Key, Method]) -> dict[_Key, Line]:
