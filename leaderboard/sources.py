@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ RESULT = "result.json"
 NOT_RESULTS = frozenset({"architecture.json", "predictions.json"})
 """JSON files that lie in the folder of a run and are no results."""
 
+BY_CONTENT = re.compile(r"[0-9a-f]{64}\.json")
+"""Predictions of an entry, which are named by their content, are no results either."""
+
 
 def load_panel(name: str) -> dict[str, ResultFile]:
     """The result files of a panel, by path.
@@ -43,7 +47,7 @@ def load_files(places: Iterable[Path], foreign: list[Path] | None = None) -> dic
     Args:
         places: files, and folders that are searched through all levels (see `find_files`).
         foreign: takes the JSON files that were met in folders and passed over, because they are no result files (see
-            `_is_foreign`). A file that is named itself is never passed over.
+            `is_foreign`). A file that is named itself is never passed over.
 
     Returns:
         Path → content, in the order given, sorted within a folder. A file that is named twice stands once.
@@ -80,7 +84,7 @@ def load_files(places: Iterable[Path], foreign: list[Path] | None = None) -> dic
                 try:
                     results[str(path)] = load_result(path)
                 except ResultError as error:
-                    if is_folder and _is_foreign(path):
+                    if is_folder and is_foreign(path):
                         passed[key] = path
                         others += 1
                     else:
@@ -98,7 +102,7 @@ def load_files(places: Iterable[Path], foreign: list[Path] | None = None) -> dic
     return results
 
 
-def _is_foreign(path: Path) -> bool:
+def is_foreign(path: Path) -> bool:
     """Whether a file that could not be loaded never was a result file, so that a folder of results may hold it.
 
     A result file has the key `schema_version`, or is called as a run calls its result. Of a file that is no strict
@@ -162,7 +166,10 @@ def find_files(place: Path) -> list[Path]:
         found += [
             Path(entry.path)
             for entry in visible
-            if entry.name.endswith(".json") and entry.name not in NOT_RESULTS and entry.is_file()
+            if entry.name.endswith(".json")
+            and entry.name not in NOT_RESULTS
+            and not BY_CONTENT.fullmatch(entry.name)
+            and entry.is_file()
         ]
     if not found:
         raise ResultError(f"{place}: no result files below this folder. A run writes {RESULT} when it ends")

@@ -1,0 +1,327 @@
+"""Results as entries of a leaderboard: checked, scored anew, laid out, and offered by a pull request on the Hub."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas360.errors import ResultError, UserError
+from nas360.files import MIB, atomic_path, json_text, sha256_file, write_text
+from nas360.hub import Change, Commit, changes, check_repo_id, commit, endpoint, hub_api
+from nas360.leaderboard.check import Fault, check_files
+from nas360.leaderboard.entries import RESULT, entry_folder, read_content, sealed, stored_name
+from nas360.leaderboard.existing import existing_entries, existing_files, refuse_runs_that_stand, refuse_taken
+from nas360.leaderboard.rescore import MAX_PREDICTIONS, Rescored, Scorer
+from nas360.leaderboard.sources import find_files, is_foreign
+from nas360.results import ResultFile, SeedRow, load_result
+
+REPO = "nas360/results"
+"""Where entries go. A dataset repository: it takes pull requests, keeps every revision, and is read like data."""
+
+MAX_FILES = 1000
+MAX_TOTAL = 8 << 30
+"""Bytes of one submission."""
+
+_NOTHING = re.compile(r"(?!)")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Entries that are ready to go.
+
+    Attributes:
+        files: path in the repository → where the content is: a file on this machine, or text.
+        sizes: path in the repository → bytes.
+        results: the entries, as they will be.
+        rescored: what became of every row of every entry.
+        warnings: what the submitter should know.
+    """
+
+    files: Mapping[str, Path | str]
+    sizes: Mapping[str, int]
+    results: tuple[ResultFile, ...]
+    rescored: tuple[Rescored, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+
+def prepare(
+    places: Sequence[Path],
+    scorer: Scorer,
+    predictions: Sequence[Path] = (),
+    attach: bool = True,
+) -> Submission:
+    """Make entries of result files. Nothing is written and nobody is asked, save for the data to score with.
+
+    Args:
+        places: result files, and folders that hold some.
+        scorer: scores the predictions anew.
+        predictions: their files, found by their hash; beside these, the files that rows name are taken.
+        attach: whether to take the files that rows name.
+
+    Returns:
+        The entries. One whose scores all follow from its predictions has the status `"rescored"`.
+
+    Raises:
+        ResultError: there are errors in the results, or predictions do not give their score; all in one message.
+        UserError: a place or a file is not as it must be.
+    """
+    paths, foreign = _find(places)
+    faults = [*check_files(paths, _specs())]
+    errors = [_said(fault) for fault in faults if fault.severity == "error"]
+    if errors:
+        raise _refused(errors)
+    given = _hashed(predictions)
+    files: dict[str, Path | str] = {}
+    results, rescored = [], []
+    used: set[str] = set()
+    warnings = [_said(fault) for fault in faults]
+    if foreign:
+        names = ", ".join(_plain(path) for path in foreign[:3]) + (", …" if len(foreign) > 3 else "")
+        warnings.append(f"passed over {len(foreign)} JSON files that are no results: {names}")
+    for path in paths:
+        content = load_result(path)
+        used |= {row.predictions.sha256 for row in content.results if isinstance(row, SeedRow) and row.predictions}
+        folder = entry_folder(content)
+        if f"{folder}/{RESULT}" in files:
+            errors.append(f"{path}: the run {content.run_id!r} of {content.method.name!r} stands twice. Give it once")
+            continue
+        rows = [_row(path, index, content, scorer, given, attach) for index in range(len(content.results))]
+        errors += [f"{path}: results/{row.index}: {_why(row)}" for row in rows if row.outcome in ("fault", "moved")]
+        entry, notices = _entry(path, content, rows)
+        warnings += notices
+        results.append(ResultFile.model_validate(entry))
+        rescored += rows
+        files[f"{folder}/{RESULT}"] = json_text(entry)
+        for row, stated in zip(rows, content.results, strict=True):
+            if row.predictions is not None and isinstance(stated, SeedRow) and stated.predictions is not None:
+                files[f"{folder}/{stored_name(stated.predictions)}"] = row.predictions
+    errors += [
+        f"{file}: no row has predictions of this content (SHA-256 {sha[:12]}…). Score it with `nas360 evaluate`, and "
+        "give the result that states it"
+        for sha, file in given.items()
+        if sha not in used
+    ]
+    if errors:
+        raise _refused(errors)
+    sizes = {name: len(at.encode()) if isinstance(at, str) else at.stat().st_size for name, at in files.items()}
+    if len(sizes) > MAX_FILES or sum(sizes.values()) > MAX_TOTAL:
+        raise ResultError(
+            f"{len(sizes):,} files of {sum(sizes.values()) / MIB:,.0f} MiB in one submission; at most {MAX_FILES:,} and "
+            f"{MAX_TOTAL / MIB:,.0f} MiB are taken. Submit method by method, or leave predictions out"
+        )
+    return Submission(files, sizes, tuple(results), tuple(rescored), tuple(warnings))
+
+
+def _specs() -> Mapping[str, Any]:
+    from nas360.loaders import TASKS
+
+    return {name: task.spec for name, task in TASKS.items()}
+
+
+def _find(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Result files, each once, and the JSON files of folders that are none."""
+    found: dict[Path, Path] = {}
+    foreign = []
+    for place in places:
+        for path in find_files(place):
+            if place.is_dir() and is_foreign(path):
+                foreign.append(path)
+            else:
+                found.setdefault(path.resolve(), path)
+    if not found:
+        raise ResultError(f"{', '.join(map(_plain, places)) or 'nothing'}: no result files. A run writes {RESULT}")
+    return list(found.values()), foreign
+
+
+def _plain(path: object) -> str:
+    # a file's name may hold anything, the codes that steer a terminal too
+    return "".join(sign if sign.isprintable() else "?" for sign in str(path))
+
+
+def _said(fault: Fault) -> str:
+    place = f"{_plain(fault.file)}: {fault.pointer}: " if fault.pointer else f"{_plain(fault.file)}: "
+    value = f" (it is {fault.value})" if fault.value else ""
+    return f"{place}{fault.rule}{value}. {fault.fix} [{fault.code}]".replace(". . ", ". ")
+
+
+def _refused(errors: Sequence[str]) -> ResultError:
+    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+    return ResultError(f"not submitted: {count}\n" + "\n".join(f"  - {error}" for error in errors))
+
+
+def _hashed(predictions: Sequence[Path]) -> dict[str, Path]:
+    """SHA-256 → file, of predictions that the user names."""
+    found = {}
+    for path in predictions:
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file. Name predictions files")
+        if path.stat().st_size > MAX_PREDICTIONS:
+            raise UserError(
+                f"{path}: {path.stat().st_size:,} bytes, more than the {MAX_PREDICTIONS:,} that any task needs"
+            )
+        found[sha256_file(path)] = path
+    return found
+
+
+def _row(
+    path: Path, index: int, content: ResultFile, scorer: Scorer, given: Mapping[str, Path], attach: bool
+) -> Rescored:
+    row = content.results[index]
+    stated = row.predictions if isinstance(row, SeedRow) else None
+    file = given.get(stated.sha256) if stated is not None else None
+    if stated is not None and isinstance(row, SeedRow) and row.score is not None and file is None and not attach:
+        left_out = "its predictions are left out"
+        return Rescored(
+            str(path), index, content.method.name, row.task, row.seed, row.split, "unscored", row.score, reason=left_out
+        )
+    return scorer.score(path, index, content, file)
+
+
+def _why(row: Rescored) -> str:
+    if row.outcome == "fault":
+        return row.reason
+    if row.new is not None and row.old is not None and row.new != row.old and not row.moved_extra:
+        return (
+            f"the score is {row.old!r}, but the predictions give {row.new!r}, {abs(row.new - row.old):.2g} away. "
+            "Evaluate them again with this nas360, and submit that result"
+        )
+    moved = "".join(f", {name}" for name in row.moved_extra)
+    return (
+        f"the score is {row.old!r}, but the predictions give {row.new!r}; other numbers that differ: {moved[2:]}. "
+        "Evaluate them again with this nas360, and submit that result"
+    )
+
+
+def _entry(path: Path, content: ResultFile, rows: Sequence[Rescored]) -> tuple[dict[str, Any], list[str]]:
+    """The result file as an entry, and what its submitter should know."""
+    entry = read_content(path)
+    notices = []
+    status = content.submission.status
+    scored = [row for row in rows if row.old is not None]
+    if status in ("self_reported", "rescored"):
+        confirmed = bool(scored) and all(row.outcome == "same" for row in scored)
+        new = "rescored" if confirmed else "self_reported"
+        if status == "rescored" and not confirmed:
+            notices.append(f"{path}: its status 'rescored' could not be confirmed, and becomes 'self_reported'")
+        entry["submission"] = {**entry["submission"], "status": new}
+    for row in rows:
+        if row.outcome == "unscored" and row.old is not None and status != "paper":
+            notices.append(f"{path}: results/{row.index} could not be re-scored: {row.reason}")
+    entry["results"] = [
+        # named by content, so that no path of the submitter's machine is published and none is obeyed
+        {**row, "predictions": {**row["predictions"], "path": stored_name(stated.predictions)}}
+        if isinstance(stated, SeedRow) and stated.predictions is not None
+        else row
+        for row, stated in zip(entry["results"], content.results, strict=True)
+    ]
+    return sealed(entry), notices
+
+
+def write_folder(submission: Submission, folder: Path) -> list[Path]:
+    """Write the entries below a folder, in their layout. What is there already and equal is let be.
+
+    Returns:
+        The files.
+
+    Raises:
+        ResultError: an entry is there with other content; nothing is written then.
+    """
+    there = existing_files(folder, submission.files)
+    refuse_taken(str(folder), {name for name in there if not _equal(folder / name, submission.files[name])})
+    written = []
+    for name, source in submission.files.items():
+        path = folder / name
+        written.append(path)
+        if name in there:
+            continue
+        if isinstance(source, str):
+            write_text(path, source)
+        else:
+            with atomic_path(path) as temporary:
+                shutil.copyfile(source, temporary)
+    return written
+
+
+def _equal(path: Path, source: Path | str) -> bool:
+    if isinstance(source, str):
+        return path.read_bytes() == source.encode()
+    return path.stat().st_size == source.stat().st_size and sha256_file(path) == sha256_file(source)
+
+
+def send(submission: Submission, repo: str, create_pr: bool = True) -> Commit:
+    """Offer the entries to a repository on the Hub, in one pull request or one commit.
+
+    Args:
+        submission: the entries.
+        repo: `owner/name` of a dataset repository that is there.
+        create_pr: open a pull request; else change `main`.
+
+    Returns:
+        What was made. When the repository holds these entries already, nothing is, and `changed` is False.
+
+    Raises:
+        ResultError: the repository holds other entries under the same names, or the same runs.
+        HubError: nobody is logged in, or the Hub cannot be reached or refuses.
+    """
+    check_repo_id(repo)
+    api = hub_api()
+    head, there = existing_entries(api, repo)
+    with tempfile.TemporaryDirectory(prefix="nas360-submit-") as made:
+        files = _as_files(submission.files.items(), Path(made))
+        if there.keys() & files.keys():
+            change = changes(api, repo, "dataset", head, files, _NOTHING)
+        else:
+            change = Change(tuple(files), ())
+        if not change:
+            return Commit(head, f"{endpoint()}/datasets/{repo}/commit/{head}", changed=False)
+        refuse_taken(repo, set(change.upload) & there.keys())
+        refuse_runs_that_stand(api, repo, head, there, submission.results, files)
+        return commit(
+            api,
+            repo,
+            "dataset",
+            change,
+            files,
+            message=title(submission),
+            description=description(submission),
+            create_pr=create_pr,
+            parent=None if create_pr else head,
+        )
+
+
+def _as_files(files: Iterable[tuple[str, Path | str]], folder: Path) -> dict[str, Path]:
+    found = {}
+    for number, (name, source) in enumerate(files):
+        if isinstance(source, str):
+            found[name] = folder / str(number)
+            found[name].write_text(source, encoding="utf-8")
+        else:
+            found[name] = source
+    return found
+
+
+def title(submission: Submission) -> str:
+    """First line of the pull request."""
+    methods = sorted({one.method.name for one in submission.results})
+    tasks = {row.task for one in submission.results for row in one.results}
+    names = ", ".join(methods[:3]) + (f" and {len(methods) - 3} more" if len(methods) > 3 else "")
+    return f"{names}: {len(submission.rescored)} results on {len(tasks)} task{'s' if len(tasks) > 1 else ''}"
+
+
+def description(submission: Submission, most: int = 100) -> str:
+    """What the pull request says: a line a row. Holds ids and numbers, and no text of the submitter's."""
+    lines = ["| method | task | seed | score | re-scored |", "| --- | --- | --- | --- | --- |"]
+    for row in submission.rescored[:most]:
+        score = "none" if row.old is None else repr(row.old)
+        seed = "" if row.seed is None else row.seed
+        lines.append(
+            f"| `{row.method}` | `{row.task}` | {seed} | {score} | {'yes' if row.outcome == 'same' else 'no'} |"
+        )
+    if len(submission.rescored) > most:
+        lines.append(f"\nand {len(submission.rescored) - most} more")
+    return "\n".join(lines)
