@@ -52,10 +52,17 @@ class SplitRows:
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
     def take(self, index: npt.ArrayLike) -> Rows:
-        """The rows at `index`, whole numbers (n,), as {column: array}; one vectorised index a column and split."""
+        """The rows at `index`, whole numbers (n,), as {column: array}; one vectorised index a column and split.
+
+        Raises:
+            IndexError: there is no such row; as with arrays, -1 is the last one.
+        """
         chosen: Index = np.asarray(index, dtype=np.int64)
         if len(self._parts) == 1:
             return {name: array.take(chosen, axis=0) for name, array in self._parts[0].items()}
+        chosen = np.where(chosen < 0, chosen + len(self), chosen)
+        if ((chosen < 0) | (chosen >= len(self))).any():
+            raise IndexError(f"rows are counted from 0 to {len(self) - 1}")
         which = np.searchsorted(self._ends, chosen, side="right")
         first = np.concatenate([[0], self._ends[:-1]])
         taken: dict[str, Array] = {}

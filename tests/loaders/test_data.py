@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,15 @@ def test_several_splits_read_as_one_array(sizes: list[int], picks: list[int]) ->
         np.testing.assert_array_equal(values, whole[name][index])
         np.testing.assert_array_equal(rows.column(name), whole[name])
     np.testing.assert_array_equal(rows.take(index.tolist())["y"], index)
+
+
+@pytest.mark.parametrize("parts", [[_part(0, 5)], [_part(0, 2), _part(2, 5)]])
+def test_rows_that_are_not_there_are_refused(parts: list[dict[str, np.ndarray[tuple[int, ...], Any]]]) -> None:
+    rows = SplitRows(parts)
+    np.testing.assert_array_equal(rows.take([-1, -5])["y"], [4, 0])
+    for index in (5, -6, 10**9):
+        with pytest.raises(IndexError, match=r"rows are counted from 0 to 4|out of bounds"):
+            rows.take([0, index])
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 4))
