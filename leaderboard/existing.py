@@ -61,8 +61,8 @@ def refuse_taken(where: str, names: Collection[str]) -> None:
     """
     if names:
         raise ResultError(
-            f"{where} has other content under {', '.join(first_faults(sorted(names)))}. An entry is never replaced: give "
-            "the new result a run_id of its own, or say in a pull request why the old one should go"
+            f"{where} has other content under {', '.join(first_faults(sorted(names)))}. An entry is never replaced: "
+            "give the new result a run_id of its own, or say in a pull request why the old one should go"
         )
 
 

@@ -111,8 +111,8 @@ def prepare(
     sizes = {name: len(at.encode()) if isinstance(at, str) else at.stat().st_size for name, at in files.items()}
     if len(sizes) > MAX_FILES or sum(sizes.values()) > MAX_TOTAL:
         raise ResultError(
-            f"{len(sizes):,} files of {sum(sizes.values()) / MIB:,.0f} MiB in one submission; at most {MAX_FILES:,} and "
-            f"{MAX_TOTAL / MIB:,.0f} MiB are taken. Submit method by method, or leave predictions out"
+            f"{len(sizes):,} files of {sum(sizes.values()) / MIB:,.0f} MiB in one submission; at most {MAX_FILES:,} "
+            f"and {MAX_TOTAL / MIB:,.0f} MiB are taken. Submit method by method, or leave predictions out"
         )
     return Submission(files, sizes, tuple(results), tuple(rescored), tuple(warnings))
 

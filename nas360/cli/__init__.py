@@ -37,6 +37,8 @@ COMMANDS = {
         "nas360.cli.leaderboard:leaderboard",
         "Rank methods: median rank, improvement, performance profile.",
     ),
+    "submit": ("nas360.cli.submit:submit", "Offer results to the leaderboard, checked and scored again."),
+    "rescore": ("nas360.cli.rescore:rescore", "Compute scores again from stored predictions, and show what moved."),
     "cards": ("nas360.cli.cards:cards", "Print the tasks' cards, check them against the specs, or write them anew."),
 }
 
