@@ -89,10 +89,17 @@ def read_json(path: Path, max_bytes: int, error: type[UserError] = UserError) ->
         UserError: (as `error`) when the file is absent, no regular file, too large, not UTF-8, not JSON, nested too
             deeply, or holds NaN, an infinity or a key twice.
     """
+    return parse_json(read_text(path, max_bytes, error), str(path), error)
+
+
+def read_text(path: Path, max_bytes: int, error: type[UserError] = UserError) -> str:
+    """Read a text in UTF-8 from a source that is not trusted; see `read_json`."""
     try:
         status = path.stat()
     except OSError as cause:
         raise error(f"{path}: cannot be read ({cause.strerror}). Check the name") from cause
+    except ValueError as cause:  # a name with a zero byte
+        raise error(f"{str(path)!r}: cannot be read ({cause}). Check the name") from cause
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
         raise error(f"{path}: not a regular file. Give the name of a file")
     size = status.st_size
@@ -100,12 +107,11 @@ def read_json(path: Path, max_bytes: int, error: type[UserError] = UserError) ->
         raise error(f"{path}: {size / MIB:,.0f} MiB, more than the {max_bytes / MIB:,.0f} MiB allowed for JSON here")
     try:
         with path.open("rb", buffering=0) as stream:
-            text = stream.readall().decode()
+            return stream.readall().decode()
     except UnicodeDecodeError as cause:
         raise error(f"{path}: not UTF-8 (byte {cause.start}). Save it as UTF-8") from cause
     except OSError as cause:
         raise error(f"{path}: cannot be read ({cause.strerror})") from cause
-    return parse_json(text, str(path), error)
 
 
 class _Refused(Exception):

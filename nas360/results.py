@@ -11,20 +11,18 @@ an older `schema_version` loads for ever.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from nas360.environment import Device, Environment, Package, collect_environment, collect_package
 from nas360.errors import ResultError, first_faults
-from nas360.files import MIB, read_json, write_json
-from nas360.registry import nearest
+from nas360.faults import Fault
+from nas360.files import MIB, parse_json, read_text, write_json
+from nas360.rules import hide_secrets, may_hold_secret, spec_faults
 from nas360.schema import (
-    FIELDS,
     SCHEMA_VERSION,
     Architecture,
     Budget,
@@ -43,8 +41,8 @@ from nas360.schema import (
     Status,
     Submission,
 )
+from nas360.schema_faults import content_faults, digest
 from nas360.task import Provenance, TaskSpec
-from nas360.values import PATTERNS, show_range, unit_hint
 
 __all__ = [
     "Architecture",
@@ -78,23 +76,9 @@ __all__ = [
 
 MAX_BYTES = MIB
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-
-def digest(content: dict[str, Any]) -> str:
-    r"""SHA-256 of the canonical JSON of a result file's content, without the key `digest`.
-
-    Canonical: keys sorted, no blanks, signs beyond ASCII as `\u` escapes, numbers as Python writes them.
-
-    Args:
-        content: the parsed file.
-
-    Example:
-        >>> digest({"b": 0.5, "a": "é"}) == digest({"a": "é", "b": 0.5, "digest": "whatever"})
-        True
-    """
-    bare = {key: value for key, value in content.items() if key != "digest"}
-    return hashlib.sha256(_CANONICAL.encode(bare).encode()).hexdigest()
+class _Faulty(Exception):
+    """It is no result file of a version that is known."""
 
 
 def load_result(path: Path) -> ResultFile:
@@ -107,32 +91,33 @@ def load_result(path: Path) -> ResultFile:
         The file's content.
 
     Raises:
-        ResultError: it cannot be read, breaks the schema (all faults in one message), or was changed after its digest
-            was made.
+        ResultError: it cannot be read, breaks the schema (all faults in one message), was changed after its digest was
+            made, or holds a token or password.
     """
-    content = read_json(path, MAX_BYTES, ResultError)
-    if not isinstance(content, dict):
-        raise ResultError(f"{path}: a result file is a JSON object, this is a {type(content).__name__}")
-    version = content.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ResultError(
-            f"{path}: schema_version is {_show(version)}; this nas360 reads {SCHEMA_VERSION!r}. "
-            "Newer files need a newer nas360; a file without it is not a result file"
-        )
+    text = read_text(path, MAX_BYTES, ResultError)
+    content = parse_json(text, str(path), ResultError)
+    faults: list[Fault] = []
     try:
+        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+            raise _Faulty
         result = ResultFile.model_validate(content)
-    except ValidationError as cause:
-        raise ResultError(_faults_text(path, cause)) from cause
-    if result.digest is not None and result.digest != digest(content):
-        raise ResultError(
-            f"{path}: changed after it was written: its digest is {result.digest[:12]}…, its content gives "
-            f"{digest(content)[:12]}…. Restore the file, or make it again with nas360"
-        )
+        if (result.digest is not None and result.digest != digest(content)) or may_hold_secret(text):
+            faults = content_faults(content)
+    except (ValidationError, _Faulty):
+        faults = content_faults(content)
+    if len(faults) == 1 and not faults[0].pointer:
+        raise ResultError(f"{path}: {faults[0].text}")
+    if faults:
+        lines = first_faults([f"{fault.pointer or '/'}: {fault.text}" for fault in faults])
+        raise ResultError(f"{path}: not a valid result file:\n" + "\n".join(f"  {line}" for line in lines))
     return result
 
 
 def save_result(path: Path, result: ResultFile) -> None:
     """Write a result file atomically, with its digest. Equal content gives equal bytes.
+
+    A token or password in a text, which a command line or a message of failure may hold, is replaced by `[removed]`: a
+    run must not be lost for it, nor it be published.
 
     Args:
         path: the name; its folder is made.
@@ -144,6 +129,7 @@ def save_result(path: Path, result: ResultFile) -> None:
     content = result.model_dump(mode="json", by_alias=True)
     if content["$schema"] is None:
         del content["$schema"]
+    content = hide_secrets(content)
     content["digest"] = digest(content)
     size = len(json.dumps(content, indent=2, ensure_ascii=False).encode())
     if size > MAX_BYTES:
@@ -169,88 +155,4 @@ def check_against_spec(row: SeedRow | PublishedRow, spec: TaskSpec) -> list[str]
     Returns:
         One sentence a fault; empty when all is well.
     """
-    stated = row.metric
-    low, high = spec.bounds
-    expected = (spec.metric, spec.unit, spec.direction == "lower", low, high)
-    found = (stated.id, stated.unit, stated.lower_is_better, stated.min, stated.max)
-    faults = []
-    if found != expected:
-        faults += [
-            f"metric/{name} is {_show(value)}, the task's is {wanted!r}"
-            for name, value, wanted in zip(
-                ("id", "unit", "lower_is_better", "min", "max"), found, expected, strict=True
-            )
-            if value != wanted
-        ]
-    score = row.published.mean if isinstance(row, PublishedRow) else row.score
-    if score is not None and (score < low or (high is not None and score > high)):
-        faults.append(
-            f"score {score:g} is outside of the task's {show_range(low, high)}" + unit_hint(score, spec.unit, high)
-        )
-    if isinstance(row, SeedRow):
-        faults += _dataset_faults(row, spec)
-    return faults
-
-
-def _dataset_faults(row: SeedRow, spec: TaskSpec) -> Iterator[str]:
-    data = row.dataset
-    if data.version != spec.protocol:
-        yield f"dataset/version is {data.version}, this nas360 has protocol {spec.protocol}; they are not comparable"
-    official = spec.splits[row.split]
-    if spec.splits_exact and data.provenance == "official" and row.config == "default" and data.n != official:
-        yield (
-            f"dataset/n is {data.n:,}, the official {row.split} split has {official:,} {spec.unit_of_split}s; "
-            "data that is not whole has the provenance 'partial'"
-        )
-    if row.status == "ok" and row.n_evaluated + row.n_missing != data.n:
-        yield f"n_evaluated {row.n_evaluated:,} + n_missing {row.n_missing:,} is not dataset/n {data.n:,}"
-
-
-def _show(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _faults_text(path: Path, error: ValidationError) -> str:
-    found = error.errors(include_url=False)
-    # pydantic counts only good rows, and so adds "at least 1 item" when every row has a fault of its own
-    rows = any(fault["loc"][:1] == ("results",) and len(fault["loc"]) > 1 for fault in found)
-    faults = [_fault_text(fault) for fault in found if not (rows and fault["loc"] == ("results",))]
-    return f"{path}: not a valid result file:\n" + "\n".join(f"  {fault}" for fault in first_faults(faults))
-
-
-_TAGS = ("seed", "published")
-_KINDS = {
-    "tuple_type": "must be a list",
-    "model_type": "must be an object",
-    "dict_type": "must be an object",
-    "too_short": "must not be empty",
-    "recursion_loop": "is nested too deeply",
-}
-
-
-def _fault_text(fault: Any) -> str:
-    place = list(fault["loc"])
-    if place[:1] == ["results"] and len(place) > 2 and place[2] in _TAGS:
-        del place[2]  # the name of the union's branch, which the file does not have
-    pointer = "/" + "/".join(str(part).encode("ascii", "backslashreplace").decode() for part in place)
-    pointer = pointer if len(pointer) <= 120 else f"{pointer[:117]}…"
-    kind, message, value = str(fault["type"]), str(fault["msg"]).removeprefix("Value error, "), fault["input"]
-    if kind == "missing":
-        return f"{pointer}: missing, but required"
-    if kind == "extra_forbidden":
-        return f"{pointer}: {_unknown_key(str(place[-1]))}"
-    if kind in _KINDS:
-        message = _KINDS[kind]
-    elif kind == "string_pattern_mismatch":
-        message = PATTERNS.get(str(fault["ctx"]["pattern"]), message)
-    if not isinstance(value, dict | list | BaseModel) and kind != "value_error":
-        message += f"; it is {_show(value)}"
-    return f"{pointer}: {message}"
-
-
-def _unknown_key(key: str) -> str:
-    if key in FIELDS:
-        return "does not belong here; a row either has `published` or is one run with a seed"
-    near = nearest(key, FIELDS)
-    return f"unknown key; did you mean {near!r}?" if near else "unknown key; remove it (free text goes into `notes`)"
+    return [fault.text for fault in spec_faults(row, spec)]

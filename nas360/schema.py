@@ -5,8 +5,8 @@ Rows hold one seed each and are never averaged beforehand; see `PublishedRow` fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -15,15 +15,28 @@ from pydantic import (
     Tag,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from nas360.environment import Amount, Device, Environment, Name, Package, Record
+from nas360.faults import Fault
+from nas360.rules import cost_faults, file_faults, is_published, row_faults
 from nas360.task import Provenance, SplitName
-from nas360.values import Commit, Count, Json, Prose, RunId, Sha256, Slug, Time, Url, show_range, unit_hint
+from nas360.values import Commit, Count, Json, Prose, RelativePath, RunId, Sha256, Slug, Time, Url
 
 SCHEMA_VERSION = "1.0"
 
 Budget = Literal["full", "small", "smoke"]
 Status = Literal["ok", "failed", "timeout", "oom"]
+
+
+RULE = "nas360_rule"
+"""Type of pydantic's error for what `nas360.rules` refuses."""
+
+
+def _refuse(faults: Iterable[Fault]) -> None:
+    texts = [fault.text for fault in faults]
+    if texts:
+        raise PydanticCustomError(RULE, "{texts}", {"texts": "; ".join(texts)})
 
 
 class Submission(Record):
@@ -108,7 +121,7 @@ class Metric(Record):
 class Predictions(Record):
     """The predictions that were scored: path relative to the result file, format (the suffix), hash, number of rows."""
 
-    path: Name
+    path: RelativePath
     format: Name
     sha256: Sha256
     n: Count
@@ -150,10 +163,7 @@ class Cost(Record):
 
     @model_validator(mode="after")
     def _reasoned(self) -> Cost:
-        if self.reason is None and (self.search_seconds is None or self.train_seconds is None):
-            raise ValueError(
-                "search_seconds or train_seconds is null without a reason; give the time, or say why in `reason`"
-            )
+        _refuse(cost_faults(self))
         return self
 
 
@@ -179,13 +189,10 @@ class _Row(Record):
     budget: Budget
     notes: Prose = ""
 
-    def _check_bounds(self, name: str, score: float) -> None:
-        low, high = self.metric.min, self.metric.max
-        if score < low or (high is not None and score > high):
-            raise ValueError(
-                f"{name} is {score:g}, outside of the metric's range {show_range(low, high)}"
-                + unit_hint(score, self.metric.unit, high)
-            )
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _refuse(row_faults(self))
+        return self
 
 
 class SeedRow(_Row):
@@ -220,28 +227,6 @@ class SeedRow(_Row):
     architecture: Architecture | None
     cost: Cost
 
-    @model_validator(mode="after")
-    def _consistent(self) -> SeedRow:
-        if (self.status == "ok") != (self.score is not None):
-            raise ValueError(
-                f"status is {self.status!r} and score is {self.score}; a score stands exactly where the status is 'ok'"
-            )
-        if (self.status == "ok") == (self.failure is not None):
-            raise ValueError(
-                f"status is {self.status!r}; `failure` {{stage, message}} stands exactly where it is not 'ok'"
-            )
-        if self.status == "ok" and self.architecture is None:
-            raise ValueError(
-                "architecture is null; a row with a score gives at least its space and number of parameters"
-            )
-        if self.score is not None:
-            self._check_bounds("score", self.score)
-        elif self.score_stderr is not None:
-            raise ValueError("score_stderr stands beside a score alone; this row has none")
-        if self.validation_score is not None:
-            self._check_bounds("validation_score", self.validation_score)
-        return self
-
     @property
     def key(self) -> tuple[object, ...]:
         """What tells this row from the others of its file."""
@@ -269,11 +254,6 @@ class PublishedRow(_Row):
 
     published: Published
 
-    @model_validator(mode="after")
-    def _consistent(self) -> PublishedRow:
-        self._check_bounds("published.mean", self.published.mean)
-        return self
-
     @property
     def key(self) -> tuple[object, ...]:
         """What tells this row from the others of its file."""
@@ -289,8 +269,7 @@ class Rules(Record):
 
 
 def _kind_of_row(value: Any) -> str:
-    published = "published" in value if isinstance(value, dict) else isinstance(value, PublishedRow)
-    return "published" if published else "seed"
+    return "published" if is_published(value) else "seed"
 
 
 Row = Annotated[
@@ -326,49 +305,8 @@ class ResultFile(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> ResultFile:
-        faults = list(self._faults())
-        if faults:
-            raise ValueError("; ".join(faults))
+        _refuse(file_faults(self))
         return self
-
-    def _faults(self) -> Iterator[str]:
-        paper = self.submission.status == "paper"
-        for index, row in enumerate(self.results):
-            if isinstance(row, PublishedRow) != paper:
-                yield (
-                    f"results/{index} is {'a seed row' if paper else 'a published average'}, but submission/status is "
-                    f"{self.submission.status!r}; averages stand in files of status 'paper', and nothing else does"
-                )
-                break
-        keys: dict[tuple[object, ...], int] = {}
-        for index, row in enumerate(self.results):
-            first = keys.setdefault(row.key, index)
-            if first != index:
-                yield (
-                    f"results/{first} and results/{index} are the same run {row.key}; "
-                    "give one of them, or number `replicate`"
-                )
-        if paper:
-            return
-        if self.environment is None:
-            yield "environment is missing; only files of status 'paper' may leave it out"
-        if self.rules is None:
-            yield "rules are missing; only files of status 'paper' may leave them out"
-        elif self.submission.track == "standard":
-            yield from self._standard_faults(self.rules)
-
-    def _standard_faults(self, rules: Rules) -> Iterator[str]:
-        for rule in ("test_used_for_selection", "seeds_tuned"):
-            if getattr(rules, rule):
-                yield f"rules/{rule} is true, which the standard track does not allow; submit to the track 'open'"
-        if rules.val_merged_into_train:
-            return  # the final model has seen the validation split, so a score on it would mislead
-        for index, row in enumerate(self.results):
-            if isinstance(row, SeedRow) and row.status == "ok" and row.validation_score is None:
-                yield (
-                    f"results/{index}/validation_score is missing; "
-                    "the standard track demands it of a model that was trained on train alone"
-                )
 
 
 MODELS: tuple[type[BaseModel], ...] = (

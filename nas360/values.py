@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, JsonValue
+from pydantic_core import PydanticCustomError
 
-from nas360.environment import LINE, Line
+from nas360.environment import LINE, Line, Name
 
 MAX_DEPTH = 64
 
@@ -52,23 +54,37 @@ def _strict_json(value: JsonValue) -> JsonValue:
                 level += container.values()
             else:
                 level += container
-    raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; store it flatter")
+    raise PydanticCustomError(
+        "too_deep", "is nested deeper than {levels} levels; store it flatter", {"levels": MAX_DEPTH}
+    )
 
 
 def _check_utf8(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as cause:
-        raise ValueError("holds half of a surrogate pair, which UTF-8 cannot write") from cause
+        raise PydanticCustomError("surrogate", "holds half of a surrogate pair, which UTF-8 cannot write") from cause
 
 
 def _not_a_number(value: Any) -> Any:
     # pydantic would take a number for seconds since 1970
     if not isinstance(value, str | datetime):
-        raise ValueError("must be a time as ISO 8601 writes it, for instance 2026-01-31T12:00:00Z")
+        raise PydanticCustomError("no_time", "must be a time as ISO 8601 writes it, for instance 2026-01-31T12:00:00Z")
     return value
 
 
+_OUTSIDE = re.compile(r"^[/~]|^[A-Za-z]:|\\|(^|/)\.\.(/|$)")
+
+
+def _below(path: str) -> str:
+    if _OUTSIDE.search(path):
+        raise PydanticCustomError(
+            "path_outside", "must be a relative path, with `/`, that stays below the folder of the result file"
+        )
+    return path
+
+
+RelativePath = Annotated[Name, AfterValidator(_below)]
 Json = Annotated[JsonValue, AfterValidator(_strict_json)]
 Time = Annotated[
     AwareDatetime,
@@ -86,5 +102,5 @@ def show_range(low: float, high: float | None) -> str:
 def unit_hint(score: float, unit: str, high: float | None) -> str:
     """A guess for a score that is out of range: percent where a fraction is wanted."""
     if unit == "fraction" and high == 1 and 1 < score <= 100:
-        return f". Percent, where a fraction is wanted? Then give {score / 100:g}"
+        return f"percent, where a fraction is wanted? Then give {score / 100:g}"
     return ""

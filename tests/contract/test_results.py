@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         r"/results/0/seed: .*valid integer; it is True",
     ),
     "negative seed": (lambda c: c["results"][0].update(seed=-1), r"/results/0/seed: .*greater than or equal to 0"),
-    "huge count": (lambda c: c["results"][0]["dataset"].update(n=10**300), r"/results/0/dataset/n: .*it is 1000.*…"),
+    "huge count": (lambda c: c["results"][0]["dataset"].update(n=10**300), r"/results/0/dataset/n: .*it is 1000.*\.\.\."),
     "number for a time": (lambda c: c.update(created=5), r"/created: must be a time as ISO 8601"),
     "time without a zone": (lambda c: c.update(created="2026-01-31T12:00:00"), r"/created: .*timezone"),
     "no rows": (lambda c: c.update(results=[]), r"/results: must not be empty"),
@@ -123,7 +123,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "rows not in a list": (lambda c: c.update(results={}), r"/results: must be a list"),
     "percent for a fraction": (
         lambda c: c["results"][0].update(score=61.25),
-        r"/results/0: score is 61.25, outside of the metric's range \[0, 1\]\. Percent, .*Then give 0.6125",
+        r"/results/0/score: score is 61.25, outside of the metric's range \[0, 1\]; percent, .*Then give 0.6125",
     ),
     "validation percent": (lambda c: c["results"][0].update(validation_score=60), r"validation_score is 60, outside"),
     "ok without score": (lambda c: c["results"][0].update(score=None), r"status is 'ok' and score is None"),
@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "ok without parameters": (lambda c: c["results"][0].update(architecture=None), r"architecture is null"),
     "unknown cost without a reason": (
         lambda c: c["results"][0]["cost"].update(train_seconds=None),
-        r"/results/0/cost: .*null without a reason",
+        r"/results/0/cost/train_seconds: .*null without a reason",
     ),
     "the same run twice": (
         lambda c: c["results"].append(c["results"][1]),
@@ -327,7 +327,7 @@ def test_good_rows_agree_with_the_registry() -> None:
         ({"metric": {"id": "accuracy"}}, "metric/id is 'accuracy', the task's is 'macro_f1_by_record'"),
         ({"metric": {"lower_is_better": True}}, "metric/lower_is_better is True"),
         ({"metric": {"unit": "percent"}}, "metric/unit is 'percent', the task's is 'fraction'"),
-        ({"metric": {"max": 100.0}, "score": 61.25}, "score 61.25 is outside of the task's [0, 1]. Percent"),
+        ({"metric": {"max": 100.0}, "score": 61.25}, "score is 61.25, outside of the task's [0, 1]; percent"),
         ({"metric": {"max": None}}, "metric/max is None, the task's is 1.0"),
         ({"dataset": {"version": 2}}, "dataset/version is 2, this nas360 has protocol 1"),
         ({"dataset": {"n": 852}, "n_missing": 2}, "dataset/n is 852, the official test split has 853 records"),

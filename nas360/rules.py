@@ -1,0 +1,361 @@
+"""What rows and files must obey beyond the types of their fields.
+
+The rules read a parsed file (dicts and lists) and the models of `nas360.schema` alike: the models apply them when they
+are made, the validator applies them to files of which some part does not fit, so that every fault comes at once. What
+is missing or of a wrong type is passed over here, for the schema tells of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from nas360.faults import Fault, make, show, step
+from nas360.task import TaskSpec
+from nas360.values import show_range, unit_hint
+
+STATUSES = ("ok", "failed", "timeout", "oom")
+
+
+def has(node: Any, key: str) -> bool:
+    """Whether an object has a key; a model has all its fields."""
+    return key in node if isinstance(node, dict) else isinstance(node, BaseModel) and key in type(node).model_fields
+
+
+def at(node: Any, *path: str) -> Any:
+    """The value at a path of keys; None where there is none."""
+    for key in path:
+        if isinstance(node, dict):
+            node = node.get(key)
+        elif isinstance(node, BaseModel):
+            node = getattr(node, key, None)
+        else:
+            return None
+    return node
+
+
+def number(value: Any) -> float | None:
+    """A finite float64; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        converted = float(value)
+    except OverflowError:
+        return None
+    return converted if math.isfinite(converted) else None
+
+
+def count(value: Any) -> int | None:
+    """A count; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def is_published(row: Any) -> bool:
+    """Whether a row is a published average."""
+    return has(row, "published")
+
+
+def rows_of(content: Any) -> Sequence[Any]:
+    """A file's rows; none where there is no list of them."""
+    rows = at(content, "results")
+    return rows if isinstance(rows, list | tuple) else ()
+
+
+def row_faults(row: Any) -> Iterator[Fault]:
+    """What is wrong within one row. Pointers begin at the row."""
+    if is_published(row):
+        yield from _out_of_stated_range(row, "/published/mean", "published.mean", at(row, "published", "mean"))
+        return
+    status = at(row, "status") if has(row, "status") else "ok"
+    if status in STATUSES:
+        yield from _status_faults(row, str(status))
+    yield from _out_of_stated_range(row, "/score", "score", at(row, "score"))
+    yield from _out_of_stated_range(row, "/validation_score", "validation_score", at(row, "validation_score"))
+    if has(row, "score") and at(row, "score") is None and at(row, "score_stderr") is not None:
+        yield make("E034", "/score_stderr", "score_stderr stands beside a score alone; this row has none", "remove it")
+
+
+def _status_faults(row: Any, status: str) -> Iterator[Fault]:
+    well = status == "ok"
+    score = at(row, "score")
+    if has(row, "score") and well != (score is not None):
+        yield make(
+            "E030",
+            "/score",
+            f"status is {status!r} and score is {show(score)}; a score stands exactly where the status is 'ok'",
+            "give the score, or the status that the run ended with and the score null",
+            score,
+        )
+    if well == (at(row, "failure") is not None):
+        yield make(
+            "E031",
+            "/failure",
+            f"status is {status!r}; `failure` {{stage, message}} stands exactly where it is not 'ok'",
+            "remove `failure`" if well else "give `failure`",
+        )
+    if well and has(row, "architecture") and at(row, "architecture") is None:
+        yield make(
+            "E032",
+            "/architecture",
+            "architecture is null; a row with a score gives at least its space and number of parameters",
+            "give `architecture`",
+            None,
+        )
+
+
+def _out_of_stated_range(row: Any, pointer: str, name: str, value: Any) -> Iterator[Fault]:
+    low, high, score = number(at(row, "metric", "min")), at(row, "metric", "max"), number(value)
+    if score is None or low is None or (high is not None and number(high) is None):
+        return
+    yield from _out_of_range(pointer, name, score, "the metric's range", (low, high), str(at(row, "metric", "unit")))
+
+
+def _out_of_range(
+    pointer: str, name: str, score: float, whose: str, bounds: tuple[float, float | None], unit: str
+) -> Iterator[Fault]:
+    low, high = bounds
+    if score < low or (high is not None and score > high):
+        yield make(
+            "E033",
+            pointer,
+            f"{name} is {score:g}, outside of {whose} {show_range(low, high)}",
+            unit_hint(score, unit, high) or "give the score in the metric's unit",
+            score,
+        )
+
+
+def cost_faults(cost: Any) -> Iterator[Fault]:
+    """What is wrong within a row's `cost`. Pointers begin at it."""
+    times = ("search_seconds", "train_seconds")
+    if all(has(cost, name) for name in times) and at(cost, "reason") is None:
+        for name in times:
+            if at(cost, name) is None:
+                yield make(
+                    "E035",
+                    f"/{name}",
+                    f"{name} is null without a reason",
+                    "give the time, or say why in `reason`",
+                    None,
+                )
+
+
+def row_key(row: Any) -> tuple[object, ...] | None:
+    """What tells a row from the others of its file; None where a part of it is of a wrong type."""
+    names = ["task", "config", "split", "budget"]
+    default: dict[str, object] = {"config": "default", "split": "test", "replicate": 0}
+    if not is_published(row):
+        names += ["seed", "replicate", "fold"]
+    key = tuple(at(row, name) if has(row, name) else default.get(name) for name in names)
+    texts = all(isinstance(part, str) for part in key[:4])
+    numbers = all(count(part) is not None or (part is None and index == 2) for index, part in enumerate(key[4:]))
+    return key if texts and numbers else None
+
+
+def file_faults(content: Any) -> Iterator[Fault]:
+    """What is wrong with the parts of a file taken together."""
+    status = at(content, "submission", "status")
+    paper = status == "paper"
+    rows = rows_of(content)
+    if isinstance(status, str):
+        yield from _mixed_kinds(rows, status)
+    keys: dict[tuple[object, ...], int] = {}
+    for index, row in enumerate(rows):
+        key = row_key(row)
+        first = index if key is None else keys.setdefault((is_published(row), *key), index)
+        if first != index:
+            yield make(
+                "E036",
+                f"/results/{index}",
+                f"results/{first} and results/{index} are the same run {key}",
+                "give one of them, or number `replicate`",
+            )
+    if paper or not isinstance(status, str):
+        return
+    for name, verb in (("environment", "is"), ("rules", "are")):
+        if at(content, name) is None:
+            yield make(
+                "E038" if name == "environment" else "E039",
+                f"/{name}",
+                f"{name} {verb} missing; only files of status 'paper' may leave {'it' if verb == 'is' else 'them'} out",
+                f"give `{name}`",
+            )
+    if at(content, "submission", "track") == "standard":
+        yield from _standard_faults(at(content, "rules"), rows)
+
+
+def _mixed_kinds(rows: Sequence[Any], status: str) -> Iterator[Fault]:
+    paper = status == "paper"
+    for index, row in enumerate(rows):
+        if is_published(row) != paper and isinstance(row, dict | BaseModel):
+            yield make(
+                "E037",
+                f"/results/{index}",
+                f"results/{index} is {'a seed row' if paper else 'a published average'}, but submission/status is "
+                f"{show(status)}; averages stand in files of status 'paper', and nothing else does",
+                "give one row a seed, or move averages to a file of their own",
+            )
+            return  # one wrong status would have every row told
+
+
+def _standard_faults(rules: Any, rows: Sequence[Any]) -> Iterator[Fault]:
+    for rule in ("test_used_for_selection", "seeds_tuned"):
+        if at(rules, rule) is True:
+            yield make(
+                "E040",
+                f"/rules/{rule}",
+                f"rules/{rule} is true, which the standard track does not allow",
+                "submit to the track 'open'",
+                True,
+            )
+    if at(rules, "val_merged_into_train") is not False:
+        return  # the final model has seen the validation split, so a score on it would mislead
+    for index, row in enumerate(rows):
+        well = not has(row, "status") or at(row, "status") == "ok"
+        if well and isinstance(row, dict | BaseModel) and not is_published(row) and at(row, "validation_score") is None:
+            yield make(
+                "E041",
+                f"/results/{index}/validation_score",
+                f"results/{index}/validation_score is missing; "
+                "the standard track demands it of a model that was trained on train alone",
+                "give it, or submit to the track 'open'",
+            )
+
+
+def spec_faults(row: Any, spec: TaskSpec) -> Iterator[Fault]:
+    """What a row says otherwise than the registry's spec of its task. Pointers begin at the row."""
+    low, high = spec.bounds
+    stated: tuple[tuple[str, str, Any], ...] = (
+        ("E051", "id", spec.metric),
+        ("E052", "unit", spec.unit),
+        ("E053", "lower_is_better", spec.direction == "lower"),
+        ("E054", "min", low),
+        ("E054", "max", high),
+    )
+    for code, name, wanted in stated:
+        found = at(row, "metric", name)
+        if has(at(row, "metric"), name) and found != wanted:
+            fix = f"give {wanted!r}, and the score in it" if name == "unit" else f"give {wanted!r}"
+            yield make(code, f"/metric/{name}", f"metric/{name} is {show(found)}, the task's is {wanted!r}", fix, found)
+    places = [("/published/mean", at(row, "published", "mean"))]
+    if not is_published(row):
+        places = [("/score", at(row, "score")), ("/validation_score", at(row, "validation_score"))]
+    for pointer, value in places:
+        score = number(value)
+        if score is not None:
+            name = "score" if pointer != "/validation_score" else "validation_score"
+            yield from _out_of_range(pointer, name, score, "the task's", (low, high), spec.unit)
+    if not is_published(row):
+        yield from _dataset_faults(row, spec)
+
+
+def _dataset_faults(row: Any, spec: TaskSpec) -> Iterator[Fault]:
+    version, n = count(at(row, "dataset", "version")), count(at(row, "dataset", "n"))
+    if version is not None and version != spec.protocol:
+        yield make(
+            "E055",
+            "/dataset/version",
+            f"dataset/version is {version}, this nas360 has protocol {spec.protocol}; they are not comparable",
+            "run on the data of this protocol",
+            version,
+        )
+    split = at(row, "split") if has(row, "split") else "test"
+    official = spec.splits.get(split) if isinstance(split, str) else None  # type: ignore[call-overload]  # any text may stand there
+    whole = at(row, "dataset", "provenance") == "official" and (
+        not has(row, "config") or at(row, "config") == "default"
+    )
+    if n is not None and official is not None and spec.splits_exact and whole and n != official:
+        yield make(
+            "E056",
+            "/dataset/n",
+            f"dataset/n is {n:,}, the official {split} split has {official:,} {spec.unit_of_split}s; "
+            "data that is not whole has the provenance 'partial'",
+            "mark it as 'partial', or use all of it",
+            n,
+        )
+    done, missing = count(at(row, "n_evaluated")), count(at(row, "n_missing"))
+    well = not has(row, "status") or at(row, "status") == "ok"
+    if well and n is not None and done is not None and missing is not None and done + missing != n:
+        yield make(
+            "E057",
+            "/n_evaluated",
+            f"n_evaluated {done:,} + n_missing {missing:,} is not dataset/n {n:,}",
+            "correct the one that is wrong",
+            done,
+        )
+
+
+_SECRETS = (
+    re.compile(r"\bhf_[A-Za-z0-9]{16,}"),  # Hugging Face
+    re.compile(r"\b(gh[opsur]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),  # GitHub
+    re.compile(r"\bglpat-[A-Za-z0-9_-]{16,}"),  # GitLab
+    re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),  # Amazon
+    re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),  # providers of models
+    re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"),
+    re.compile(r"://[^\s/:@'\"<>]{0,200}:(?![*<$])[^\s/@'\"<>]{1,200}@"),  # https://name:password@host
+    re.compile(r"://[A-Za-z0-9_-]{20,200}@"),  # https://token@host
+    re.compile(
+        r"(?<![A-Za-z0-9])"
+        r"((password|passwd|secret|api[_-]?key|(access|auth|hf|wandb)[_-](token|key|api[_-]key))="
+        r"|--(password|passwd|secret|api[_-]?key|(access[_-]|auth[_-]|hf[_-])?token) )"
+        r"['\"]?(?![$<{*])[^\s'\"]{8,200}",
+        re.IGNORECASE,
+    ),
+)
+_MARKS = ("hf_", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "sk-", "private key")
+_MARKS += ("passw", "secret", "api", "token", "_key", "-key", "@")
+
+
+def may_hold_secret(text: str) -> bool:
+    """A quick look at a text, or at a whole file of JSON: False where there is no secret for certain."""
+    lowered = text.lower()
+    return any(mark in lowered for mark in _MARKS) or "\\u00" in lowered  # an escape can hide any of the marks
+
+
+def has_secret(text: str) -> bool:
+    """Whether a text holds what looks like a token, a key, or an address with a password."""
+    return may_hold_secret(text) and any(form.search(text) for form in _SECRETS)
+
+
+def hide_secrets(content: Any) -> Any:
+    """JSON content with every secret replaced by `[removed]`."""
+    if isinstance(content, str):
+        if has_secret(content):
+            for form in _SECRETS:
+                content = form.sub("[removed]", content)
+        return content
+    if isinstance(content, dict):
+        return {hide_secrets(key): hide_secrets(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [hide_secrets(value) for value in content]
+    return content
+
+
+def secret_faults(content: Any) -> Iterator[Fault]:
+    """Secrets in any text of a parsed file. Their values are not shown."""
+    waiting: list[tuple[str, Any]] = [("", content)]  # no recursion, for foreign files nest deeply
+    while waiting:
+        pointer, node = waiting.pop()
+        if isinstance(node, str):
+            if has_secret(node):
+                yield _secret(pointer)
+        elif isinstance(node, dict):
+            for key, value in node.items():
+                if has_secret(key):
+                    yield _secret(pointer)  # of the object, for a pointer to the key would show it
+                else:
+                    waiting.append((pointer + step(key), value))
+        elif isinstance(node, list):
+            waiting += [(pointer + step(index), value) for index, value in enumerate(node)]
+
+
+def _secret(pointer: str) -> Fault:
+    return make(
+        "E043",
+        pointer,
+        "holds what looks like a token, a key, or an address with a password (not shown)",
+        "revoke it, for whoever has read the file has it; then remove it",
+    )
