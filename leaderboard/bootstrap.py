@@ -93,7 +93,8 @@ def resample(
 
     Args:
         samples: of each line.
-        low: (tasks,), the least possible error. `high` the greatest.
+        low: (tasks,), the least possible error.
+        high: (tasks,), the greatest.
         decimals: (tasks,), to which errors are rounded.
         draws: how many, ≥ 1.
         rng: draws the tasks.
@@ -122,6 +123,7 @@ def interval(draws: FloatArray, level: float = LEVEL) -> FloatArray:
 
     Args:
         draws: (draws, lines), NaN where there is no value.
+        level: in (0, 1).
     """
     ascending = np.sort(draws, axis=0)  # NaN last
     n = np.maximum((~np.isnan(draws)).sum(axis=0), 1)

@@ -48,7 +48,8 @@ def friedman_statistic(errors: FloatArray) -> float:
     """
     k, n = errors.shape
     ranks = task_ranks(errors)
-    spread = float(np.sum((ranks - (k + 1) / 2) ** 2))  # its greatest, n k (k² − 1) / 12, is reached without ties
+    # without ties n k (k² − 1) / 12
+    spread = float(np.sum((ranks - (k + 1) / 2) ** 2))
     if spread == 0:
         return 0.0
     between = float(np.sum((ranks.sum(axis=1) - n * (k + 1) / 2) ** 2))
@@ -62,7 +63,7 @@ def friedman_test(lines: tuple[str, ...], errors: FloatArray) -> Friedman | None
         lines: ids.
         errors: (lines, tasks), NaN where a line did not run a task.
     """
-    whole = ~np.isnan(errors).any(axis=1)
+    whole = np.logical_not(np.isnan(errors).any(axis=1))
     complete = errors[whole]
     k, n = complete.shape
     if k < 3 or n < 2:

@@ -45,7 +45,7 @@ def tie_groups(separable: npt.NDArray[np.bool_]) -> list[str]:
                 break
             # the farthest one, for between it and the first there are mostly others that are alike to both
             members = [first] if open_[-1] == first else [first, int(open_[-1])]
-            possible = alike[members].all(axis=0)
+            possible = np.all(alike[members], axis=0)
             for line in range(n):
                 if possible[line] and line not in members:
                     members.append(line)

@@ -35,7 +35,8 @@ def win_rate(errors: FloatArray) -> FloatArray:
     """
     won, tied = wins(errors)
     n = won + won.T + tied
-    return np.divide(won + tied / 2, n, out=np.full(n.shape, np.nan), where=n > 0)
+    rate: FloatArray = np.divide(won + tied / 2, n, out=np.full(n.shape, np.nan), where=n > 0)
+    return rate
 
 
 def wilcoxon(differences: FloatArray) -> FloatArray:

@@ -96,7 +96,8 @@ def nan_median(values: FloatArray) -> FloatArray:
     n = (~np.isnan(values)).sum(axis=-1, keepdims=True)
     lower = np.take_along_axis(ascending, np.maximum(n - 1, 0) // 2, axis=-1)
     upper = np.take_along_axis(ascending, np.minimum(n // 2, values.shape[-1] - 1), axis=-1)
-    return np.where(n % 2 == 1, lower, (lower + upper) / 2)[..., 0]
+    middle: FloatArray = np.where(n % 2 == 1, lower, (lower + upper) / 2)[..., 0]
+    return middle
 
 
 def nan_mean(values: FloatArray) -> FloatArray:
@@ -104,4 +105,5 @@ def nan_mean(values: FloatArray) -> FloatArray:
     there = ~np.isnan(values)
     n = there.sum(axis=-1)
     total = np.where(there, values, 0.0).sum(axis=-1)
-    return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+    mean: FloatArray = np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+    return mean

@@ -16,8 +16,9 @@ from nas360.results import MAX_BYTES, ResultFile, load_result
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 
-PANELS: dict[str, Path | None] = {"paper": _RESULTS / "paper", "none": None}
-"""Published numbers to compare with: name → folder of result files."""
+PANELS: dict[str, Path | None] = {"paper": _RESULTS / "paper", "published": _RESULTS / "published", "none": None}
+"""Published numbers to compare with: name → folder of result files. `paper` is Table 2 of the paper's first version,
+`published` the tables of its version of July 2022, with more methods."""
 
 RESULT = "result.json"
 """What a run calls its result."""

@@ -43,6 +43,6 @@ def with_clone_of_each(errors: FloatArray) -> FloatArray:
 
 
 def _beside(errors: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """1 where the first axis' method is better than the second axis', and where it is equal: (other, methods, tasks)."""
+    """1 where the first axis' method is better than the second's, and where it is equal; (other, methods, tasks)."""
     other, own = errors[:, None, :], errors[None, :, :]
     return (other < own).astype(np.float64), (other == own).astype(np.float64)

@@ -26,8 +26,12 @@ from nas360.task import TaskSpec
 
 FloatArray = npt.NDArray[np.float64]
 
-MARKS = ("small", "smoke", "partial", "generated", "synthetic")
+MARKS = ("small", "smoke", "partial", "generated", "synthetic", "faulty")
 """Conditions under which a line is shown but does not rank, unless asked for."""
+
+FAULTY = "faulty"
+"""Tag of a file, and mark of its lines, for numbers that are not the task's metric on the test data, whatever their
+source says; the rows' notes tell why."""
 
 MAX_NAME = 40
 
@@ -69,6 +73,7 @@ class Cell:
         notes: of the rows.
         seeds: error of each seed, not rounded, infinite for one that failed; empty for a paper's average.
         gpu_hours: mean over the runs that state it; None where none does. `parameters` likewise.
+        sources: where the number is from: what a paper's row names, or the runs and who stands for them.
     """
 
     error: float
@@ -80,6 +85,7 @@ class Cell:
     seeds: tuple[float, ...] = ()
     gpu_hours: float | None = None
     parameters: float | None = None
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ class _Group:
     content: set[str] = field(default_factory=set)
     gpu_hours: list[float] = field(default_factory=list)
     parameters: list[int] = field(default_factory=list)
+    sources: dict[str, None] = field(default_factory=dict)
 
 
 _Key = tuple[str, bool, str, tuple[str, ...]]  # name, paper, version, marks
@@ -174,7 +181,7 @@ def build_table(
                 continue
             seen[run] = source
             first_method.setdefault(key, content.method)
-            _add(groups.setdefault((key, row.task), _Group()), row)
+            _add(groups.setdefault((key, row.task), _Group()), row, content)
     if faults:
         raise ResultError("\n".join(first_faults(faults)))
     lines = _name_lines(first_method)
@@ -201,6 +208,8 @@ def _line_key(content: ResultFile, row: SeedRow | PublishedRow) -> _Key:
     marks: list[str] = [row.budget] if row.budget != "full" else []
     if isinstance(row, SeedRow) and row.dataset.provenance != "official":
         marks.append(row.dataset.provenance)
+    if FAULTY in content.tags:
+        marks.append(FAULTY)
     return (content.method.name, isinstance(row, PublishedRow), content.method.version, tuple(marks))
 
 
@@ -211,9 +220,10 @@ def _which(row: SeedRow | PublishedRow) -> str:
     return f"seed {row.seed}, replicate {row.replicate}{fold}"
 
 
-def _add(group: _Group, row: SeedRow | PublishedRow) -> None:
+def _add(group: _Group, row: SeedRow | PublishedRow, content: ResultFile) -> None:
     if row.notes:
         group.notes[row.notes] = None
+    group.sources[row.published.source if isinstance(row, PublishedRow) else _run_source(content)] = None
     if isinstance(row, PublishedRow):
         group.published.append(row)
     else:
@@ -225,11 +235,19 @@ def _add(group: _Group, row: SeedRow | PublishedRow) -> None:
             group.parameters.append(row.architecture.params)
 
 
+def _run_source(content: ResultFile) -> str:
+    submission = content.submission
+    return (
+        f"run {content.run_id} by {submission.submitter}, {submission.status.replace('_', '-')}, "
+        f"{content.created:%Y-%m-%d}, nas360 {content.nas360.version}"
+    )
+
+
 def _cell(group: _Group, spec: TaskSpec) -> Cell:
-    notes = tuple(group.notes)
+    notes, sources = tuple(group.notes), tuple(group.sources)
     if group.published:
         row = group.published[0].published
-        return Cell(spec.rounded_error(row.mean), row.mean, row.std, row.n_seeds, notes=notes)
+        return Cell(spec.rounded_error(row.mean), row.mean, row.std, row.n_seeds, notes=notes, sources=sources)
     means: list[float] = []
     failed = 0
     for replicates in group.scores.values():
