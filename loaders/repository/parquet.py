@@ -35,6 +35,12 @@ class _Group:
 
 GROUP = _Group(rows=65_536, n_bytes=32 * MIB)
 
+MAX_GROUP_BYTES = 1024 * MIB
+"""What a column of a row group that is read may hold, unpacked: files come from outside, and pack zeros to nothing."""
+
+MAX_TEXT_BYTES = 512
+"""Ids and names of groups are short, and as an array all are as wide as the longest."""
+
 
 def features(columns: Mapping[str, Column]) -> datasets.Features:
     """The Hugging Face feature types of a dataset's columns."""
@@ -113,7 +119,7 @@ def to_numpy(array: pa.Array, column: Column) -> Array:
         DatasetError: when the file's values have another size than the column declares.
     """
     if column.dtype == "string":
-        return np.array(array.to_pylist(), dtype=np.str_)
+        return _texts_to_numpy(array)
     if column.ragged:
         return _ragged_to_numpy(array, column)
     dtype = column.numpy_dtype
@@ -129,6 +135,15 @@ def to_numpy(array: pa.Array, column: Column) -> Array:
             f"a column holds {values.size} values (or empty ones) in {n} rows, where each row must hold {column.shape}"
         )
     return np.asarray(values, dtype=dtype).reshape(n, *shape)
+
+
+def _texts_to_numpy(array: pa.Array) -> Array:
+    packed = isinstance(array, pa.DictionaryArray)
+    different = array.dictionary if packed else array
+    longest = pc.max(pc.binary_length(different)).as_py() or 0
+    if array.null_count or different.null_count or longest > MAX_TEXT_BYTES:
+        raise DatasetError(f"a column of texts holds empty values, or one of more than {MAX_TEXT_BYTES} bytes")
+    return np.array((array.dictionary_decode() if packed else array).to_pylist(), dtype=np.str_)
 
 
 def _ragged_to_numpy(array: pa.Array, column: Column) -> Array:
@@ -276,16 +291,35 @@ def read_columns(paths: Iterable[Path], columns: Mapping[str, Column], batch_row
     Raises:
         DatasetError: when a file is damaged or lacks a column.
     """
+    texts = [name for name, column in columns.items() if column.dtype == "string"]
     for path in paths:
         try:
-            file = pq.ParquetFile(path)
+            # as dictionaries texts take no more memory than in the file, until their lengths are known
+            file = pq.ParquetFile(path, read_dictionary=texts)
             missing = set(columns) - set(file.schema_arrow.names)
             if missing:
                 raise DatasetError(f"{path}: lacks the columns {', '.join(sorted(missing))}. Prepare the dataset anew")
             for group in range(file.num_row_groups):  # one by one, since these are bounded in bytes
+                _check_size(path, file.metadata.row_group(group), columns)
                 for batch in file.iter_batches(batch_size=batch_rows, row_groups=[group], columns=list(columns)):
                     yield {name: to_numpy(batch.column(name), column) for name, column in columns.items()}
         except (pa.ArrowException, OSError) as cause:
             raise DatasetError(
                 f"{path}: not a readable Parquet file ({cause}). Prepare or download the dataset anew"
             ) from cause
+
+
+def _check_size(path: Path, group: pq.RowGroupMetaData, columns: Mapping[str, Column]) -> None:
+    """Refuse a row group that would fill the memory, before any of it is unpacked."""
+    for number in range(group.num_columns):
+        chunk = group.column(number)
+        column = columns.get(chunk.path_in_schema.partition(".")[0])
+        if column is None:
+            continue
+        width = 1 if column.dtype == "string" else column.numpy_dtype.itemsize
+        n_bytes = max(chunk.num_values * width, chunk.total_uncompressed_size)
+        if n_bytes > MAX_GROUP_BYTES:
+            raise DatasetError(
+                f"{path}: {chunk.path_in_schema} has {n_bytes / MIB:,.0f} MiB in one row group, more than the "
+                f"{MAX_GROUP_BYTES // MIB:,} MiB that are read at once. Write it in smaller groups"
+            )

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nas360.errors import DatasetError
+from nas360.files import MIB
 from nas360.loaders.base import Array, Column, Rows
 from nas360.loaders.content import ContentHash
 from nas360.loaders.repository import parquet
@@ -214,6 +215,26 @@ def test_damaged_files_are_errors_of_ours(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DatasetError, match="not a readable Parquet file"):
         list(parquet.read_columns([path], COLUMNS))
+
+
+def test_a_small_file_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "MAX_GROUP_BYTES", 16 * MIB)
+    path = tmp_path / "packed.parquet"
+    one = pa.array(np.zeros(5 * MIB, np.float32))
+    pq.write_table(pa.table({"x": pa.ListArray.from_arrays(pa.array([0, len(one)], pa.int32()), one)}), path)
+    assert path.stat().st_size < MIB
+    for column in (Column("float32", (None,)), Column("float32", (46,))):
+        with pytest.raises(DatasetError, match=r"x\.list\.element has 20 MiB in one row group"):
+            list(parquet.read_columns([path], {"x": column}))
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize("text", ["a" * 1000, None])
+def test_texts_that_are_long_or_empty_are_told(text: str | None, dictionary: bool, tmp_path: Path) -> None:
+    path = tmp_path / "texts.parquet"
+    pq.write_table(pa.table({"id": pa.array(["b", text, "c"])}), path, use_dictionary=dictionary)
+    with pytest.raises(DatasetError, match="holds empty values, or one of more than 512 bytes"):
+        list(parquet.read_columns([path], {"id": Column("string")}))
 
 
 def test_the_content_hash_knows_values_and_order_and_nothing_of_batches() -> None:
