@@ -5,6 +5,7 @@ Decoded once, keyed by the hash of their content, shared by every process that t
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from nas360.errors import DatasetError
 from nas360.files import sha256_file, write_json
@@ -84,42 +86,68 @@ def _open_ragged(path: Path, sizes: Array, column: Column) -> Array:
 
 
 def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], target: Path) -> None:
-    """Write all columns into a temporary folder and rename it.
+    """Write all columns into a temporary folder and rename it; of several processes that want them, one does so."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # the lock stays: to remove it would let two processes lock two files
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if (target / _DONE).exists():
+                return
+            temporary = target.with_name(f".{target.name}.decoding")
+            shutil.rmtree(temporary, ignore_errors=True)  # what was left when another one was killed
+            temporary.mkdir()
+            try:
+                _fill(temporary, folder, entry, columns)
+                if target.exists():
+                    _discard(target)  # what a removal that was killed left
+                temporary.rename(target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as cause:
+        raise DatasetError(
+            f"the array cache in {target.parent} cannot be written ({cause}). Mend that, or set NAS360_CACHE to another "
+            "folder"
+        ) from cause
 
-    Two processes may do so at once, the last one wins nothing.
-    """
+
+def _fill(into: Path, folder: Path, entry: SplitManifest, columns: Mapping[str, Column]) -> None:
+    """Decode one split into a folder."""
     from nas360.loaders.content import ContentHash
     from nas360.loaders.repository.parquet import read_columns
 
     paths = [_checked(folder / file.path, file.bytes, file.sha256) for file in entry.files]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".decoding-"))
+    _check_room(into, entry.rows, columns)
     content = ContentHash(columns)
-    try:
-        stores = {name: _Store(temporary, name, entry.rows, column) for name, column in columns.items()}
-        for rows in read_columns(paths, columns):
-            start = content.rows
-            content.update(rows)
-            if content.rows > entry.rows:
-                break
-            for name, store in stores.items():
-                store.add(start, rows[name])
-        if content.rows != entry.rows or content.hexdigest() != entry.content_sha256:
-            raise DatasetError(
-                f"{folder}: the rows are not those that manifest.json names. Prepare or download the dataset anew"
-            )
-        for store in stores.values():
-            store.finish()
-        write_json(temporary / _DONE, {"rows": entry.rows})
-        if target.exists() and not (target / _DONE).exists():
-            _discard(target)  # what a removal that was killed left
-        try:
-            temporary.rename(target)
-        except OSError:  # another process was first
-            if not (target / _DONE).exists():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    stores = {name: _Store(into, name, entry.rows, column) for name, column in columns.items()}
+    for rows in read_columns(paths, columns):
+        start = content.rows
+        content.update(rows)
+        if content.rows > entry.rows:
+            break
+        for name, store in stores.items():
+            store.add(start, rows[name])
+    if content.rows != entry.rows or content.hexdigest() != entry.content_sha256:
+        raise DatasetError(
+            f"{folder}: the rows are not those that manifest.json names. Prepare or download the dataset anew"
+        )
+    for store in stores.values():
+        store.finish()
+    write_json(into / _DONE, {"rows": entry.rows})
+
+
+def _check_room(into: Path, rows: int, columns: Mapping[str, Column]) -> None:
+    """Refuse to fill a disk: writing to a map of a file that has no room ends the process without a word."""
+    needed = rows * sum(
+        math.prod(size or 0 for size in column.shape) * column.numpy_dtype.itemsize
+        for column in columns.values()
+        if column.dtype != "string"
+    )
+    free = shutil.disk_usage(into).free
+    if needed > free:
+        raise DatasetError(
+            f"the array cache needs {needed:,} bytes, but only {free:,} are free in {into.parent}. Make room, or set "
+            "NAS360_CACHE to a folder on another disk"
+        )
 
 
 class _Store:
@@ -151,8 +179,6 @@ class _Store:
     def finish(self) -> None:
         if isinstance(self._fixed, np.memmap):
             self._fixed.flush()
-        elif self._column.ragged:
-            np.save(self._path, np.concatenate(self._parts))
         else:
             np.save(self._path, np.concatenate(self._parts))
 

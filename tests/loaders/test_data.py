@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,30 @@ def test_processes_that_decode_at_once_agree(
     answers = {process.communicate()[0] for process in started}
     assert len(answers) == 1
     assert all(process.returncode == 0 for process in started)
-    assert not [path for path in (tmp_path / LAYOUT).iterdir() if path.name.startswith(".")]
+    assert {path.suffix for path in (tmp_path / LAYOUT).iterdir() if path.name.startswith(".")} == {".lock"}
+
+
+def test_what_a_killed_decoding_left_is_removed(
+    synthetic_repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAS360_CACHE", str(tmp_path))
+    data = load_task("ecg", synthetic_repo("ecg"))
+    left = tmp_path / LAYOUT / f".{data.manifest.splits['test'].content_sha256}.decoding"
+    left.mkdir(parents=True)
+    (left / "x.npy").write_bytes(b"the first gigabytes")
+    data.rows("test")
+    assert not left.exists()
+
+
+def test_a_cache_without_room_is_told(synthetic_repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS360_CACHE", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(DatasetError, match=r"needs [\d,]+ bytes, but only 1,000 are free .* NAS360_CACHE"):
+        load_task("ecg", synthetic_repo("ecg")).rows("test")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NAS360_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DatasetError, match=r"cannot be written .* NAS360_CACHE"):
+        load_task("ecg", synthetic_repo("ecg")).rows("test")
 
 
 def test_the_wrong_task_is_refused(synthetic_repo: Repo) -> None:
