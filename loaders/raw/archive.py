@@ -47,6 +47,8 @@ class Place:
 
 
 def _check_name(name: str, source: str) -> None:
+    if not name:
+        raise RawDataError(f"{source}: damaged archive: a member without a name. Get the file anew")
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
         raise RawDataError(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import tarfile
 import tracemalloc
 import zipfile
@@ -78,6 +79,15 @@ def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> 
         info.type, info.linkname = kind, "/etc/passwd"
         archive.addfile(info)
     with pytest.raises(RawDataError, match="a link or a device"):
+        _content(path)
+
+
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = _zip(tmp_path / "archive.zip", {"x": b"content"})
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<3H", content, content.rindex(b"PK\1\2") + 28, 0, 0, 1)  # its one letter is called a comment
+    path.write_bytes(content)
+    with pytest.raises(RawDataError, match=r"archive\.zip: damaged archive: a member without a name"):
         _content(path)
 
 

@@ -168,6 +168,13 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
         _contents(_write(tmp_path, _cut(_zip({name: b"x"}), PART)))
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    content = bytearray(_zip({"x": b"content"}))
+    struct.pack_into("<3H", content, content.rindex(b"PK\1\2") + 28, 0, 0, 1)  # its one letter is called a comment
+    with pytest.raises(RawDataError, match="a member without a name"):
+        _contents(_write(tmp_path, [bytes(content)]))
+
+
 def test_links_and_other_methods_are_refused(tmp_path: Path) -> None:
     stream = io.BytesIO()
     link = zipfile.ZipInfo("1.wav")
