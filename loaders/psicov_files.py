@@ -26,7 +26,7 @@ SETS = ("deepcov", "psicov")
 _PARTS = ("features", "distance")
 ARCHIVES = ("train-data.tar.gz", "train-data.tar", "protein.zip")
 FOLDERS = (".", "train-data", "protein", "data")
-# 3,737 proteins of two files each; the official proteins have at most 500 residues
+# 3,737 proteins of two files each; those of the official lists have at most 512 residues
 MAX_BYTES, MAX_MEMBERS, MAX_FILE_BYTES, MAX_LENGTH = 16 * 1024 * MIB, 100_000, 32 * MIB, 1500
 PROTEINS_A_PIECE = 4  # so that a piece stays below 50 MB
 NOT_FINITE = "features that are not finite"
@@ -250,14 +250,20 @@ def _features(content: bytes, source: str) -> dict[str, str | Array]:
     return result
 
 
-def sequence(value: object, source: str) -> str:
+def sequence(value: object, source: str, gaps: bool = False) -> str:
     """A protein's sequence.
+
+    Args:
+        value: as the file has it.
+        source: the file's name, for messages.
+        gaps: whether residues may be unknown (`-`), as PDNET writes those that a structure lacks.
 
     Raises:
         RawDataError: when it is no text of 2 to `MAX_LENGTH` letters.
     """
     text = value.decode("latin1") if isinstance(value, bytes) else value
-    if not isinstance(text, str) or not 2 <= len(text) <= MAX_LENGTH or not (text.isascii() and text.isalpha()):
+    letters = text.replace("-", "" if gaps else "-") if isinstance(text, str) else ""
+    if not isinstance(text, str) or not 2 <= len(text) <= MAX_LENGTH or not (letters.isascii() and letters.isalpha()):
         raise RawDataError(
             f"{source}: its sequence is {str(text)[:40]!r}, must be 2 to {MAX_LENGTH} letters. Get the file anew"
         )
@@ -289,13 +295,13 @@ def _distances(content: bytes, source: str, seq: str) -> Array:
     if parts.shape != (3,):
         raise RawDataError(f"{source}: has shape {parts.shape}, must be (length, sequence, map). Get the file anew")
     length, theirs, distances = parts
-    theirs = sequence(theirs, source)
+    theirs = sequence(theirs, source, gaps=True)
     if not isinstance(length, int) or not length == len(theirs) == len(seq):
         raise RawDataError(
             f"{source}: is of {len(theirs)} residues and says {str(length)[:20]}, its features are of {len(seq)}. "
             f"Get both files from one release"
         )
-    differing = sum(one != other for one, other in zip(seq, theirs, strict=True))
+    differing = sum(one != other != "-" for one, other in zip(seq, theirs, strict=True))
     if 2 * differing > len(seq):  # a few letters may differ, where a residue is modified
         raise RawDataError(
             f"{source}: is of another protein than its features: {differing} of {len(seq)} residues differ. "
