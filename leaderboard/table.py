@@ -260,10 +260,10 @@ def _cell(group: _Group, spec: TaskSpec) -> Cell:
     seeds = (*(spec.error(value) for value in means), *[math.inf] * failed)
     costs = (_mean(group.gpu_hours), _mean(group.parameters))
     if failed:
-        return Cell(math.inf, None, None, n_seeds, failed, notes, seeds, *costs)
+        return Cell(math.inf, None, None, n_seeds, failed, notes, seeds, *costs, sources)
     mean = math.fsum(means) / n_seeds
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in means) / (n_seeds - 1)) if n_seeds > 1 else None
-    return Cell(spec.rounded_error(mean), mean, std, n_seeds, 0, notes, seeds, *costs)
+    return Cell(spec.rounded_error(mean), mean, std, n_seeds, 0, notes, seeds, *costs, sources)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -241,12 +241,14 @@ class Published(Record):
         std: spread over the seeds, where it was printed.
         n_seeds: how many they were.
         source: document, table, and version.
+        gpu_hours: search and training on one accelerator, where it was printed; the file's notes name it.
     """
 
     mean: float
     std: Amount | None
     n_seeds: int = Field(ge=1, le=100_000)
     source: Name
+    gpu_hours: Amount | None = None
 
 
 class PublishedRow(_Row):

@@ -105,5 +105,6 @@ def test_the_swapped_columns_are_documented() -> None:
 
 def test_panels_have_names() -> None:
     assert load_panel("none") == {}
-    with pytest.raises(UnknownNameError, match=r"unknown panel 'papre'\. Did you mean 'paper'\? Known: paper, published, none"):
+    known = "Known: paper, published, none"
+    with pytest.raises(UnknownNameError, match=rf"unknown panel 'papre'\. Did you mean 'paper'\? {known}"):
         load_panel("papre")
