@@ -1,151 +1,101 @@
-"""The performance profile as a picture. Needs the extra `plots`."""
+"""The pictures of a leaderboard, by name. Need the extra `plots`."""
 
 from __future__ import annotations
 
-import math
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from nas360.errors import MissingExtraError, UserError
-from nas360.files import atomic_path
+from nas360.errors import UnknownNameError, UserError
 from nas360.leaderboard.board import Board
+from nas360.leaderboard.plot_cost import plot_cost
+from nas360.leaderboard.plot_critical_difference import plot_critical_difference
+from nas360.leaderboard.plot_profile import MAX_LINES, plot_profile
+from nas360.leaderboard.plot_style import check_plot
+from nas360.leaderboard.statistics import Statistics
+from nas360.registry import did_you_mean
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+__all__ = [
+    "ALL",
+    "KINDS",
+    "MAX_LINES",
+    "check_plot",
+    "pictures",
+    "plot",
+    "plot_cost",
+    "plot_critical_difference",
+    "plot_profile",
+]
 
-SUFFIXES = (".png", ".svg", ".pdf")
-MAX_LINES = 12
-"""More cannot be told apart; the best by area are drawn."""
-
-MAX_NAME = 36
-MAX_WIDTH = 4.0
-"""How far beyond the area's end the picture goes, as a factor, to show jumps there."""
-
-TICKS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, *(digit * 10.0**power for power in range(9) for digit in (8, 10, 20, 40)))
-
-# Okabe and Ito's colours, which people with any common colour vision tell apart, without the yellow, pale on white
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-# and line styles besides, for black-and-white print
-STYLES: tuple[Any, ...] = (
-    "-",
-    (0, (6, 2)),
-    (0, (1, 1.3)),
-    (0, (7, 2, 1.3, 2)),
-    (0, (3, 1.5)),
-    (0, (8, 2, 1.3, 2, 1.3, 2)),
-    (0, (2, 1.2, 2, 3)),
-)
+KINDS = ("profile", "critical-difference", "cost")
+ALL = "all"
 
 
-def check_plot(path: Path) -> None:
-    """Refuse a name that `plot_profile` cannot write, before any work is done.
-
-    Raises:
-        UserError: the suffix is not a picture's.
-        MissingExtraError: matplotlib is not installed.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path}: a plot is written as {', '.join(SUFFIXES)}; give a name that ends so")
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as cause:
-        raise MissingExtraError("matplotlib", "plots") from cause
-
-
-def plot_profile(board: Board, path: Path) -> int:
-    """Draw the profiles of a board's ranked lines.
+def pictures(paths: list[Path], kinds: list[str]) -> list[tuple[Path, str, bool]]:
+    """Which pictures go into which files.
 
     Args:
+        paths: names that a user gave.
+        kinds: of `KINDS`, or `ALL`. None draws the profile; one is drawn into every file; else one for each file.
+
+    Returns:
+        (file, kind, whether the user named this kind) of each. `ALL` makes three files of one name:
+        `board.svg` stands for `board-profile.svg`, `board-critical-difference.svg`, `board-cost.svg`.
+
+    Raises:
+        UnknownNameError: no such kind.
+        UserError: as many kinds as files were expected, a file would be written twice, or a suffix is not a picture's.
+        MissingExtraError: matplotlib is not installed.
+    """
+    for kind in kinds:
+        if kind not in (*KINDS, ALL):
+            known = (*KINDS, ALL)
+            raise UnknownNameError(f"no picture {kind!r}.{did_you_mean(kind, known)} Known: {', '.join(known)}")
+    if kinds and not paths:
+        raise UserError(f"--plot-kind {kinds[0]} without --plot: name the file to draw into, for instance --plot a.svg")
+    if len(kinds) > 1 and len(kinds) != len(paths):
+        raise UserError(
+            f"{len(kinds)} --plot-kind for {len(paths)} --plot; give one kind for all files, or one for each in order"
+        )
+    found = []
+    for index, path in enumerate(paths):
+        check_plot(path)
+        kind = kinds[index if len(kinds) > 1 else 0] if kinds else KINDS[0]
+        if kind == ALL:
+            found += [(path.with_name(f"{path.stem}-{each}{path.suffix}"), each, False) for each in KINDS]
+        else:
+            found.append((path, kind, True))
+    twice = [str(path) for path, _, _ in found if sum(other == path for other, _, _ in found) > 1]
+    if twice:
+        raise UserError(f"{twice[0]} would be drawn into twice; give each picture a name of its own")
+    return found
+
+
+def plot(kind: str, board: Board, statistics: Statistics | None, path: Path) -> str:
+    """Draw one picture.
+
+    Args:
+        kind: of `KINDS`.
         board: the leaderboard.
+        statistics: of the same board; only the profile does without.
         path: ends in .png, .svg or .pdf. Equal boards give equal files.
 
     Returns:
-        How many lines were left out because more than `MAX_LINES` rank.
+        What of the board it does not show, one sentence; empty when it shows all.
 
     Raises:
-        UserError: no line ranks, or the suffix is not a picture's.
+        UserError: there is nothing to draw.
         MissingExtraError: matplotlib is not installed.
     """
-    check_plot(path)
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    if not board.standings:
-        raise UserError(f"{path}: nothing to draw, for no method is ranked; see --include and --panel")
-    ordered = sorted(board.standings, key=lambda standing: -standing.profile.area(board.tau_max))
-    shown = ordered[:MAX_LINES]
-    longest = max((ratio for line in shown for ratio in line.profile.ratios if math.isfinite(ratio)), default=1.0)
-    # one method far behind would press the others into a corner
-    end = 1.05 * max(board.tau_max, min(longest, MAX_WIDTH * board.tau_max))
-    # a fixed salt makes the ids in an SVG the same every time
-    with rc_context({"svg.hashsalt": "nas360", "font.size": 9}), warnings.catch_warnings():
-        # a name in a script that the font lacks is drawn as boxes, which needs no warning
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=(7.6, 3.9), layout="constrained")
-        axes = figure.add_subplot()
-        for index, standing in enumerate(shown):
-            tau, rho = standing.profile.tau, standing.profile.rho
-            area = standing.profile.area(board.tau_max)
-            axes.step(
-                [*tau, end],
-                [*rho, rho[-1]],
-                where="post",
-                color=COLOURS[index % len(COLOURS)],
-                # shifted from round to round, so that no pair of colour and style comes twice
-                linestyle=STYLES[(index + index // len(COLOURS)) % len(STYLES)],
-                linewidth=1.8,
-                # the blank in front keeps a name that begins with an underscore, which hides it from the legend
-                label=f" {_short(standing.line.name)}{'*' if standing.partial else ''}  {area:.2f}",
-                solid_joinstyle="miter",
-                zorder=3 + (len(shown) - index) / 100,
-            )
-        _dress(axes, board, end)
-        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=200, metadata=metadata)
-    return len(ordered) - len(shown)
-
-
-def _short(name: str) -> str:
-    """A name that leaves room for the axes."""
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
-
-
-def _dress(axes: Axes, board: Board, end: float) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axes.set_xscale("log")
-    axes.set_xlim(1, end)
-    axes.set_ylim(0, 1.03)
-    ticks = [1.0]
-    for tick in sorted(TICKS):
-        if tick <= end and math.log(tick / ticks[-1]) > 0.06 * math.log(end):  # else the numbers would overlap
-            ticks.append(tick)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    n_tasks = len(board.table.specs)
-    axes.set_xlabel("τ: error at most τ times the best error of the methods ranked (log scale)")
-    axes.set_ylabel(f"share of {n_tasks} task{'s' if n_tasks > 1 else ''}")
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.axvline(board.tau_max, color="0.45", linewidth=0.8, linestyle=(0, (2, 2)), zorder=2)
-    axes.spines[["top", "right"]].set_visible(False)
-    legend = axes.legend(
-        title=f"area up to τ = {board.tau_max:g}",
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        frameon=False,
-        handlelength=3.6,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a name is no formula
-    if any(standing.partial for standing in board.standings):
-        axes.annotate(
-            "* did not run every task",
-            xy=(1.03, 0.0),
-            xycoords="axes fraction",
-            fontsize=8,
-            color="0.35",
-            annotation_clip=False,
+    if kind == "profile":
+        left_out = plot_profile(board, path)
+        return f"{path} shows the methods of the largest area; {left_out} more are left out" if left_out else ""
+    if statistics is None:
+        raise UserError(f"{path}: the picture {kind!r} needs statistics of the board")
+    if kind == "cost":
+        left_out = plot_cost(board, statistics, path)
+        return (
+            f"{path} shows the front and the methods of the least error; {left_out} more are left out"
+            if left_out
+            else ""
         )
+    plot_critical_difference(board, statistics, path)  # it names itself whom it leaves out
+    return ""
