@@ -1,0 +1,101 @@
+/* Mean error against what it cost, with the front of the lines that no other beats in both. */
+const Cost = (() => {
+  const { h, s, get, put, number, name, choice } = Dom;
+  const pad = { left: 48, right: 24, top: 16, bottom: 42 };
+  const height = 340;
+  const measures = { gpu_hours: "GPU-hours a task", parameters: "Parameters" };
+  let view;
+
+  const amount = (value) => {
+    for (const [size, letter] of [[1e9, " G"], [1e6, " M"], [1e3, " k"]]) if (value >= size) return `${Number((value / size).toPrecision(3))}${letter}`;
+    return String(Number(value.toPrecision(3)));
+  };
+
+  /* Even ticks on a logarithmic axis: 1, 2, 5 of every power of ten, thinned where there are many. */
+  const ticks = (low, high) => {
+    const found = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1) {
+      for (const digit of [1, 2, 5]) if (digit * 10 ** power >= low && digit * 10 ** power <= high) found.push(digit * 10 ** power);
+    }
+    return found.length > 8 ? found.filter((value) => Math.abs(Math.log10(value) % 1) < 1e-9) : found;
+  };
+
+  const plot = (found, front, label) => {
+    const width = Math.max(280, get("cost-plot").clientWidth || 720);
+    const drawn = [...found].filter(([, point]) => Number.isFinite(point.error) && point.cost > 0);
+    const costs = drawn.map(([, point]) => point.cost);
+    const errors = drawn.map(([, point]) => point.error);
+    const [low, high] = [Math.min(...costs) / 1.5, Math.max(...costs) * 1.5];
+    const top = Math.max(1.2, ...errors) * 1.05;
+    const x = (value) => pad.left + ((width - pad.left - pad.right) * Math.log(value / low)) / Math.log(high / low);
+    const y = (value) => height - pad.bottom - ((height - pad.top - pad.bottom) * Math.log(value)) / Math.log(top);
+    const steps = [1, 1.25, 1.5, 2, 3, 5, 10, 30, 100, 1000].filter((value) => value <= top);
+    const stair = front.map((id) => found.get(id)).filter((point) => point.cost > 0);
+    const line = stair.map((point, index) => `${index ? `H${x(point.cost)}V${y(point.error)}` : `M${x(point.cost)},${y(point.error)}`}`).join("");
+    const taken = [];
+    const place = (point, text) => {
+      const right = x(point.cost) < width - pad.right - 8 * Math.min(24, text.length);
+      const at = { x: x(point.cost) + (right ? 9 : -9), y: y(point.error) + 4, anchor: right ? "start" : "end" };
+      while (taken.some((other) => Math.abs(other.y - at.y) < 13 && Math.abs(other.x - at.x) < 130)) at.y += 13;
+      taken.push(at);
+      return at;
+    };
+    return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Error against ${label}; its values stand in the table beside it` },
+      steps.map((value) => [s("line", { class: "grid", x1: pad.left, x2: width - pad.right, y1: y(value), y2: y(value) }),
+        s("text", { x: pad.left - 8, y: y(value) + 4, "text-anchor": "end" }, String(value))]),
+      ticks(low, high).map((value) => [s("line", { class: "tick", x1: x(value), x2: x(value), y1: y(1), y2: y(1) + 4 }),
+        s("text", { x: x(value), y: y(1) + 18, "text-anchor": "middle" }, amount(value))]),
+      s("text", { class: "axis", x: (width + pad.left) / 2, y: height - 4, "text-anchor": "middle" }, `${label}, mean (logarithmic)`),
+      s("text", { class: "axis", x: 12, y: (height - pad.bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(height - pad.bottom) / 2})` }, "Error ÷ best, mean"),
+      stair.length > 1 ? s("path", { class: "front", d: line }) : null,
+      drawn.map(([id, point]) => {
+        const line = view.data.lines.find((one) => one.id === id);
+        const full = point.nTasks === view.board.tasks.length;
+        const short = [...line.name].length > 24 ? `${[...line.name].slice(0, 23).join("")}…` : line.name;
+        const at = place(point, short);
+        return s("g", null,
+          s("circle", { class: `point ${view.look(line)}${full ? "" : " open"}`, cx: x(point.cost), cy: y(point.error), r: 5 },
+            s("title", null, `${line.name}: ${amount(point.cost)}, ${number(point.error, 3)}`)),
+          s("text", { x: at.x, y: at.y, "text-anchor": at.anchor, class: "label" }, short));
+      }));
+  };
+
+  const draw = (now) => {
+    view = now;
+    const { board, state } = view;
+    const known = Object.keys(measures).filter((measure) => Costs.points(board.standings, board.tasks, measure).size);
+    if (!known.length) {
+      put(get("cost-tools"));
+      put(get("cost-body"), h("p", { class: "muted" }, "No method that is shown states what it cost. Result files of own runs do; papers rarely print it."));
+      return;
+    }
+    const measure = known.includes(state.cost) ? state.cost : known[0];
+    put(get("cost-tools"), known.length > 1 ? choice("Cost", "cost", known.map((id) => [id, measures[id]]), measure, (cost) => view.set({ cost })) : null);
+    const found = Costs.points(board.standings, board.tasks, measure);
+    const front = Costs.front(found, board.tasks.length);
+    const silent = board.standings.filter(({ line }) => !found.has(line.id)).length;
+    put(get("cost-body"),
+      h("p", { class: "lead" }, `Both axes are means over the tasks of which the cost is known. The line joins the methods that no other beats in both; only methods with a cost on all ${board.tasks.length} tasks are compared.`,
+        silent ? ` ${silent} of the methods shown state no cost.` : ""),
+      h("div", { class: "split" }, h("div", { id: "cost-plot", class: "plot" }),
+        h("div", { class: "scroll", role: "region", "aria-label": "Costs", tabindex: 0 }, h("table", null,
+          h("thead", null, h("tr", null, [["Method", "name"], [measures[measure]], ["Error ÷ best"], ["Tasks"], ["Front"]].map(([text, kind]) => h("th", { scope: "col", class: kind }, text)))),
+          h("tbody", null, [...found].sort(([, a], [, b]) => a.cost - b.cost).map(([id, point]) => {
+            const line = view.data.lines.find((one) => one.id === id);
+            return h("tr", null, h("th", { scope: "row", class: "name" }, h("span", { class: "method" }, view.swatch(line), name(line.name))), h("td", null, amount(point.cost)),
+              h("td", null, number(point.error, 3)), h("td", null, `${point.nTasks}/${board.tasks.length}`), h("td", null, front.includes(id) ? "yes" : "–"));
+          }))))));
+    resize();
+  };
+
+  const resize = () => {
+    const holder = get("cost-plot");
+    if (!holder || !view) return;
+    const measure = get("cost-tools").querySelector("input:checked")?.value ?? Object.keys(measures).find((id) => Costs.points(view.board.standings, view.board.tasks, id).size);
+    const found = Costs.points(view.board.standings, view.board.tasks, measure);
+    const drawable = [...found.values()].some((point) => Number.isFinite(point.error) && point.cost > 0);
+    put(holder, drawable ? plot(found, Costs.front(found, view.board.tasks.length), measures[measure]) : h("p", { class: "muted" }, "Nothing finite to draw."));
+  };
+
+  return { draw, resize };
+})();
