@@ -53,7 +53,8 @@ def friedman_statistic(errors: FloatArray) -> float:
     if spread == 0:
         return 0.0
     between = float(np.sum((ranks.sum(axis=1) - n * (k + 1) / 2) ** 2))
-    return (k - 1) * between / spread
+    statistic: float = (k - 1) * between / spread
+    return statistic
 
 
 def friedman_test(lines: tuple[str, ...], errors: FloatArray) -> Friedman | None:

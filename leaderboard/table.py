@@ -247,7 +247,8 @@ def _cell(group: _Group, spec: TaskSpec) -> Cell:
     notes, sources = tuple(group.notes), tuple(group.sources)
     if group.published:
         row = group.published[0].published
-        return Cell(spec.rounded_error(row.mean), row.mean, row.std, row.n_seeds, notes=notes, sources=sources)
+        error = spec.rounded_error(row.mean)
+        return Cell(error, row.mean, row.std, row.n_seeds, notes=notes, gpu_hours=row.gpu_hours, sources=sources)
     means: list[float] = []
     failed = 0
     for replicates in group.scores.values():

@@ -68,6 +68,14 @@ OTHER_METRIC = {
     "expert": "12.68197067",
     "xgboost": "23.18",
 }
+# GPU-hours on one V100, Table 5
+HOURS = {
+    "gaea": ("9.5 16.5 6.5 18 21.5", ".5 37 140 28 39.5"),
+    "densenas": ("2.5 2.5 .5 24 2.5", ".2 4.5 6.5 3 2"),
+    "wrn": ("2 2 .5 18.5 4", ".2 4 5 4.5 1.5"),
+    "autodl": ("- - 5.5 19 17.5", "- - - - -"),
+    "amber": ("- - - - -", "- - 27 26 28"),
+}
 HIGHER = {"fsd50k", "ecg", "deepsea"}
 FACTS = Path(__file__).resolve().parents[3] / "shared" / "facts" / "published_results.csv"
 
@@ -187,6 +195,21 @@ def test_cosmics_other_metric_stands_in_notes_alone(
     row_["published"]["mean"] = 22.974
     with pytest.raises(ResultError, match="metric/id is 'one_minus_auroc_of_hard_predictions'"):
         build_table({path: ResultFile.model_validate(content)}, specs)
+
+
+def test_gpu_hours_are_as_printed(published: Mapping[str, ResultFile], board: Board) -> None:
+    printed = {
+        (method, task): float(text)
+        for method, halves in HOURS.items()
+        for tasks, half in zip(TASKS, halves, strict=True)
+        for task, text in zip(tasks, half.split(), strict=True)
+        if text != "-"
+    }
+    stated = {key: row.published.gpu_hours for key, row in _rows(published).items()}
+    assert {key: hours for key, hours in stated.items() if hours is not None} == printed
+    assert {file.method.name for file in published.values() if "Table 5" in file.notes} == set(HOURS)
+    found = {(s.line.id, task): cell.gpu_hours for s in board.standings for task, cell in s.cells.items()}
+    assert {key: hours for key, hours in found.items() if hours is not None} == printed
 
 
 def test_known_faults_are_noted(published: Mapping[str, ResultFile]) -> None:
