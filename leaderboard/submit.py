@@ -144,9 +144,9 @@ def _plain(path: object) -> str:
 
 
 def _said(fault: Fault) -> str:
-    place = f"{_plain(fault.file)}: {fault.pointer}: " if fault.pointer else f"{_plain(fault.file)}: "
+    place = f"{fault.file}: {fault.pointer}" if fault.pointer else fault.file
     value = f" (it is {fault.value})" if fault.value else ""
-    return f"{place}{fault.rule}{value}. {fault.fix} [{fault.code}]".replace(". . ", ". ")
+    return _plain(f"{place}: {fault.text}{value} [{fault.code}]")
 
 
 def _refused(errors: Sequence[str]) -> ResultError:

@@ -7,10 +7,10 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -47,6 +47,75 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real raw files in {folder}; the synthetic twins are tested all the same")
     return folder
+
+
+@pytest.fixture
+def scored_run(tmp_path: Path) -> Callable[..., Path]:
+    """(folder's name, task, seeds, **changes of the file) → a result on a synthetic twin, its predictions beside it."""
+    import json
+
+    import numpy as np
+
+    from nas360.files import sha256_file
+    from nas360.loaders.data import load_task
+    from nas360.loaders.scoring import score_file
+    from nas360.predictions import write_predictions
+    from nas360.results import ResultFile, save_result
+
+    def make(name: str = "run-1", task: str = "satellite", seeds: tuple[int, ...] = (0,), **changes: Any) -> Path:
+        template = json.loads((ROOT / "tests/fixtures/results/v1.0-minimal.json").read_text())
+        data, suffix = load_task(task, "synthetic"), changes.pop("suffix", ".npz")
+        test, spec, rows = data.rows("test"), data.spec, []
+        for seed in seeds:
+            path = tmp_path / name / f"predictions-seed{seed}{suffix}"
+            path.parent.mkdir(exist_ok=True)
+            # right but for some rows, which differ from seed to seed
+            wrong = np.random.default_rng(seed).random(len(test)) < changes.get("wrong", 0.3)
+            labels = np.where(wrong, (test.column("y") + 1) % spec.output.channels, test.column("y"))
+            write_predictions(path, test.ids.tolist(), labels)
+            found = score_file(path, data)
+            low, high = spec.bounds
+            rows.append(
+                {
+                    "task": task,
+                    "metric": {
+                        "id": spec.metric,
+                        "lower_is_better": spec.direction == "lower",
+                        "unit": spec.unit,
+                        "min": low,
+                        "max": high,
+                    },
+                    "budget": "small",
+                    "dataset": {
+                        "repo": task,
+                        "revision": None,
+                        "version": spec.protocol,
+                        "content_sha256": data.content_hash,
+                        "n": found.n,
+                        "provenance": data.provenance,
+                    },
+                    "seed": seed,
+                    "score": found.score,
+                    "extra_metrics": dict(found.extra),
+                    "n_evaluated": found.n,
+                    "n_missing": 0,
+                    "predictions": {
+                        "path": path.name,
+                        "format": suffix[1:],
+                        "sha256": sha256_file(path),
+                        "n": len(test),
+                    },
+                    "architecture": {"space": "a space", "params": 1000},
+                    "cost": {"search_seconds": 0.0, "train_seconds": 10.0},
+                }
+            )
+        changes.pop("wrong", None)
+        content = {**template, "run_id": name, "results": rows}
+        content["method"] = {**template["method"], "name": "my_method", **changes.pop("method", {})}
+        save_result(tmp_path / name / "result.json", ResultFile.model_validate({**content, **changes}))
+        return tmp_path / name / "result.json"
+
+    return make
 
 
 @pytest.fixture

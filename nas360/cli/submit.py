@@ -82,8 +82,8 @@ def submit(
         write_folder(ready, folder)
     if not dry_run:
         try:
-            with _quiet_client():
-                done = send(ready, to, pull_request)
+            _quiet_client()
+            done = send(ready, to, pull_request)
         except HubError as error:
             failure = error
             folder = folder or FOLDER
@@ -100,15 +100,12 @@ def submit(
         raise failure
 
 
-def _quiet_client() -> Any:
+def _quiet_client() -> None:
     """No bars of the Hub's client where there is no terminal to draw them."""
-    from contextlib import nullcontext
-
     if not errors.is_terminal:
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
-    return nullcontext()
 
 
 def _next(folder: Path, to: str, pull_request: bool, data: list[str]) -> str:
