@@ -105,8 +105,8 @@ def _decode(folder: Path, entry: SplitManifest, columns: Mapping[str, Column], t
                 shutil.rmtree(temporary, ignore_errors=True)
     except OSError as cause:
         raise DatasetError(
-            f"the array cache in {target.parent} cannot be written ({cause}). Mend that, or set NAS360_CACHE to another "
-            "folder"
+            f"the array cache in {target.parent} cannot be written ({cause}). Mend that, or set NAS360_CACHE to "
+            "another folder"
         ) from cause
 
 

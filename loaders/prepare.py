@@ -56,7 +56,7 @@ def prepare(
 
     Raises:
         RawDataError: when raw files are missing, damaged, or (with `require_complete`) fewer than official.
-        DatasetError: when `out` holds something else.
+        DatasetError: when `out` holds something else, or cannot be written.
     """
     loader = task.loader
     opened = loader.open_raw(raw)
@@ -68,8 +68,9 @@ def prepare(
             f"the raw data is not the official distribution: {'; '.join(departures)}. Get the official files"
         )
     key = _key(task.spec, loader, opened, made)
-    out = out.absolute()
-    with _locked(out):
+    # of a link what it leads to: there is the room, and a link would be renamed in its place
+    out = out.resolve()
+    with _writing(out), _locked(out):
         _put_back(out)
         if _present(out, task, key, overwrite):
             return read_manifest(out)
@@ -156,6 +157,17 @@ def _key(spec: TaskSpec, loader: Loader, opened: RawData, made: Provenance | Non
         [(name, column.dtype, column.shape, column.names) for name, column in loader.columns.items()],
     ]
     return sha256(json.dumps(content).encode()).hexdigest()
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error that says so."""
+    try:
+        yield
+    except OSError as cause:
+        raise DatasetError(
+            f"{out} cannot be made ({cause}). Mend that, or give another --out; what is finished is kept"
+        ) from cause
 
 
 @contextmanager

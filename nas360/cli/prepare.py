@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,10 +46,19 @@ def prepare(
         bool, typer.Option("--synthetic", help="Make up a tiny raw distribution in the official layout instead.")
     ] = False,
     train: Annotated[
-        int, typer.Option("--train", min=10, help="With --generate: samples for training and validation, nine to one.")
-    ] = 1000,
-    test: Annotated[int, typer.Option("--test", min=1, help="With --generate: samples for test.")] = 100,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of --generate and --synthetic.")] = 0,
+        int | None,
+        typer.Option(
+            "--train",
+            min=10,
+            help="With --generate: samples for training and validation, nine to one.  \\[default: 1000]",
+        ),
+    ] = None,
+    test: Annotated[
+        int | None, typer.Option("--test", min=1, help="With --generate: samples for test.  \\[default: 100]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of --generate and --synthetic.  \\[default: 0]")
+    ] = None,
     require_complete: Annotated[
         bool,
         typer.Option(
@@ -89,6 +99,8 @@ def prepare(
     chosen = TASKS[task]
     target = out or datasets_root() / task
     _check(synthetic, generate, download, raw)
+    _check_sizes(synthetic, generate, train, test, seed)
+    n_train, n_test, seed = train or 1000, test or 100, seed or 0
     # beginning a process takes longer than making a twin's rows
     cores = workers or (1 if synthetic else min(available_cores(), DEFAULT_WORKERS))
     if not (synthetic or generate):
@@ -102,15 +114,17 @@ def prepare(
         if download:
             errors.print(f"raw files kept in {escape(str(raw))}", highlight=False, soft_wrap=True)
         return
-    kind = f"synthetic-{seed}" if synthetic else f"generated-{train}-{test}-{seed}"
-    folder = raw or target.absolute().with_name(f".{target.name}.{kind}")
     if synthetic:
-        chosen.write_synthetic(folder, seed)
+        with tempfile.TemporaryDirectory(prefix="nas360-") as made:
+            chosen.write_synthetic(Path(made), seed)
+            manifest = _prepare(chosen, Path(made), target, require_complete, overwrite, cores)
     else:
-        _generate(chosen, folder, train, test, seed)
-    manifest = _prepare(chosen, folder, target, require_complete, overwrite, cores)
-    if raw is None:
-        shutil.rmtree(folder)
+        beside = target.resolve()
+        folder = raw or beside.with_name(f".{beside.name}.generated-{n_train}-{n_test}-{seed}")
+        _generate(chosen, folder, n_train, n_test, seed)
+        manifest = _prepare(chosen, folder, target, require_complete, overwrite, cores)
+        if raw is None:
+            shutil.rmtree(folder)
     _finish(manifest, target, as_json)
 
 
@@ -127,6 +141,15 @@ def _check(synthetic: bool, generate: bool, download: bool, raw: Path | None) ->
         )
     if synthetic and raw is not None:
         raise UserError("--synthetic makes its own raw files; leave --raw out")
+
+
+def _check_sizes(synthetic: bool, generate: bool, train: int | None, test: int | None, seed: int | None) -> None:
+    """Refuse options that would be passed over."""
+    given = [name for name, value in (("--train", train), ("--test", test)) if value is not None]
+    if given and not generate:
+        raise UserError(f"{' and '.join(given)}: only what --generate makes can have any size. Leave that out")
+    if seed is not None and not (generate or synthetic):
+        raise UserError("--seed: nothing is drawn where the raw files are given. Leave it out")
 
 
 def _download(task: Task, folder: Path) -> None:

@@ -139,6 +139,9 @@ def test_an_interrupted_download_says_that_it_goes_on(
         (["--synthetic", "--generate", "--download"], "--synthetic and --generate and --download exclude each other"),
         (["--synthetic", "--raw", "x"], "makes its own raw files; leave --raw out"),
         ([], "where from? Give --download, --raw DIR (official raw files), --generate, or --synthetic"),
+        (["--synthetic", "--train", "50"], "--train: only what --generate makes can have any size"),
+        (["--raw", "x", "--train", "50", "--test", "9"], "--train and --test: only what --generate makes"),
+        (["--download", "--seed", "0"], "--seed: nothing is drawn where the raw files are given"),
         (["--workers", "0"], "'--workers'"),
         (["--workers", "257"], "'--workers'"),
     ],
@@ -150,6 +153,14 @@ def test_what_does_not_go_together(
     assert (code, shown) == (2, "")
     assert message in " ".join(told.replace("│", " ").split())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_twin_that_is_refused_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").touch()
+    code, _, told = call(capsys, "ecg", "--synthetic", "--out", str(tmp_path / "out"))
+    assert (code, "is not empty and holds no dataset" in told) == (2, True)
+    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out.lock"}
 
 
 @pytest.mark.parametrize(

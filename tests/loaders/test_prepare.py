@@ -105,6 +105,20 @@ def test_what_stands_there_is_not_lost(synthetic_raw: Callable[[str], Path], tmp
     assert _tree(tmp_path / "repo") != before
 
 
+def test_a_link_leads_to_the_place_that_is_filled(synthetic_raw: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "repo").symlink_to(tmp_path / "large disk")
+    prepare(TASKS[TASK], synthetic_raw(TASK), tmp_path / "repo")
+    assert (tmp_path / "repo").is_symlink()
+    assert (tmp_path / "large disk" / "manifest.json").is_file()
+
+
+def test_a_place_that_cannot_be_written_is_told(synthetic_raw: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match=r"repo cannot be made \(.*exists.*\)\. Mend that, or give another --out"):
+        prepare(TASKS[TASK], synthetic_raw(TASK), tmp_path / "file" / "repo")
+
+
 def test_incomplete_raw_data_is_marked_or_refused(synthetic_raw: Callable[[str], Path], tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     raw.mkdir()
