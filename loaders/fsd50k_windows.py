@@ -29,11 +29,11 @@ Index = npt.NDArray[np.int64]
 def window_starts(n_frames: int) -> Index:
     """First frames of a clip's windows: every 50th, as many as the clip has half seconds, the last one begun.
 
-    These are as many as the reference's chunks. 50 hops are a little less than half a second, so that a clip of 5 s
+    A clip shorter than a window has one. These are as many as the reference's chunks. 50 hops are a little less than half a second, so that a clip of 5 s
     has 501; a window of its last two frames, repeated fifty times, would count as much as any other.
     """
     half_seconds = -(-(n_frames - 1) * FRAME_HOP * 2 // SAMPLE_RATE_HZ)
-    return np.arange(max(half_seconds, 1)) * WINDOW_HOP
+    return np.arange(half_seconds if n_frames >= WINDOW else 1) * WINDOW_HOP
 
 
 def window_frames(starts: Index, n_frames: int) -> Index:
@@ -108,8 +108,8 @@ class FsdPreprocessing:
     """One window of each clip with augmentation, or all windows without.
 
     With a generator: one window begins at a frame drawn uniformly from all at which an evaluation window could begin
-    if there were one at every frame (so the windows have the density of the reference's draw among its chunks), and is
-    masked as `draw_masks` says. Where the reference pads a spectrogram and crops it, which moves it in time, the start
+    if there were one at every frame (so the windows have the density of the reference's draw among its chunks; of a
+    clip shorter than a window that is the first frame alone), and is masked as `draw_masks` says. Where the reference pads a spectrogram and crops it, which moves it in time, the start
     moves freely.
     Without: the windows of `window_starts`; `Batch.row` tells the clip of each.
     Labels become float32 (n, n_labels) of zeros and ones.
@@ -127,7 +127,7 @@ class FsdPreprocessing:
         if rng is None:
             starts = [window_starts(length) for length in lengths]
         else:
-            starts = list(rng.integers(0, np.maximum(lengths - 1, 1))[:, None])
+            starts = list(rng.integers(0, np.where(lengths < WINDOW, 1, lengths - 1))[:, None])
         row = np.repeat(np.arange(len(clips)), [len(start) for start in starts])
         frames = np.empty((len(row), WINDOW, MELS), clips[0].dtype)
         done = 0
