@@ -21,7 +21,7 @@ MAX_LINES = 24
 """More cannot be told apart; those on a front are drawn first, then those of the least error."""
 
 _Points = Mapping[str, Mapping[str, CostPoint]]
-_Looks = Mapping[str, tuple[str, str]]  # line id → colour, marker
+_Looks = Mapping[str, tuple[str, str, str]]  # line id → colour, marker, colour of the marker's edge
 
 
 def plot_cost(board: Board, statistics: Statistics, path: Path) -> int:
@@ -50,12 +50,15 @@ def plot_cost(board: Board, statistics: Statistics, path: Path) -> int:
     known.sort(key=lambda line: (line.id not in on_front, least[line.id], line.id))
     shown = known[:MAX_LINES]
     looks = {
-        line.id: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]) for index, line in enumerate(shown)
+        # markers come twice, the second time with an edge
+        line.id: (colour, MARKERS[index % len(MARKERS)], colour if index < len(MARKERS) else "black")
+        for index, line in enumerate(shown)
+        for colour in [COLOURS[index % len(COLOURS)]]
     }
-    notes = _notes(board, points, looks)
+    notes = _notes(board, statistics, points, looks)
     kinds = [kind for kind in KINDS if any(line in looks for line in points[kind])]
     rows = -(-len(shown) // 2)
-    below = 0.25 + 0.19 * rows + 0.16 * (notes.count("\n") + 1 if notes else 0)
+    below = 0.2 + 0.175 * rows + 0.16 * (notes.count("\n") + 1 if notes else 0)
     with picture(path, 7.6, 3.3 + below, layout=None) as figure:
         if not shown:
             raise UserError(
@@ -67,7 +70,7 @@ def plot_cost(board: Board, statistics: Statistics, path: Path) -> int:
         height = 3.3 + below
         shared = None
         for index, kind in enumerate(kinds):
-            box = ((left + index * (width + gap)) / 7.6, (below + 0.45) / height, width / 7.6, 2.7 / height)
+            box = ((left + index * (width + gap)) / 7.6, (below + 0.5) / height, width / 7.6, 2.7 / height)
             axes = figure.add_axes(box, sharey=shared)
             shared = shared or axes
             _draw(axes, points[kind], statistics.pareto.get(kind, ()), looks)
@@ -78,14 +81,16 @@ def plot_cost(board: Board, statistics: Statistics, path: Path) -> int:
             shared, [point.error for kind in kinds for line, point in points[kind].items() if line in looks]
         )
         handles = [
-            figure.axes[0].plot([], [], linestyle="none", marker=marker, color=colour, markersize=6)[0]
-            for colour, marker in looks.values()
+            figure.axes[0].plot(
+                [], [], linestyle="none", marker=marker, color=colour, markeredgecolor=edge, markersize=6
+            )[0]
+            for colour, marker, edge in looks.values()
         ]
         figure.legend(
             handles,
             [f" {short(line.name)}" for line in shown],
             loc="upper left",
-            bbox_to_anchor=(0.02, (below + 0.05) / height),
+            bbox_to_anchor=(0.02, (below + 0.02) / height),
             ncols=2,
             frameon=False,
             fontsize=8,
@@ -124,12 +129,19 @@ def _draw(axes: Axes, points: Mapping[str, CostPoint], front: tuple[str, ...], l
             zorder=2,
         )
     most = max((point.n_tasks for point in points.values()), default=0)
-    for line, (colour, marker) in looks.items():
+    for line, (colour, marker, edge) in looks.items():
         if line in points:
             point = points[line]
             face = colour if line in front or point.n_tasks == most else "white"
             axes.plot(
-                [point.cost], [point.error], marker=marker, color=colour, markerfacecolor=face, markersize=7, zorder=3
+                [point.cost],
+                [point.error],
+                marker=marker,
+                color=colour,
+                markerfacecolor=face,
+                markeredgecolor=edge,
+                markersize=7,
+                zorder=3,
             )
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(FixedLocator(logarithmic_ticks(low, high)))
@@ -157,10 +169,12 @@ def _finish_heights(axes: Axes | None, errors: list[float]) -> None:
     axes.set_ylim(low, high)
 
 
-def _notes(board: Board, points: _Points, looks: _Looks) -> str:
+def _notes(board: Board, statistics: Statistics, points: _Points, looks: _Looks) -> str:
     notes = []
     names = {standing.line.id: standing.line.name for standing in board.standings}
     n_tasks = len(board.table.specs)
+    if any(line in looks for front in statistics.pareto.values() for line in front):
+        notes.append("Dashed: the front, which is the least error that a cost buys.")
     if any(point.n_tasks < n_tasks for found in points.values() for line, point in found.items() if line in looks):
         notes.append(f"Hollow: over fewer than {n_tasks} tasks; such means compare with no other.")
     absent = [names[line] for line in names if not any(line in found for found in points.values())]
@@ -169,7 +183,7 @@ def _notes(board: Board, points: _Points, looks: _Looks) -> str:
     for kind, found in points.items():
         some = [names[line] for line in looks if line not in found]
         if some and found:
-            notes.append(listing(f"Without {kind.replace('_', ' ')}: ", some, 120))
+            notes.append(listing(f"Without {KINDS[kind].partition(',')[0]}: ", some, 120))
     return "\n".join(notes)
 
 

@@ -24,8 +24,14 @@ ROW = 0.21
 
 BAR = 0.13
 WIDTH = 7.6
+"""Of the picture, in inches, unless names are so long that the axis would be shorter than `AXIS`."""
+
+AXIS = 4.0
 SIZE = 8.5
 """Of names, in points."""
+
+LABEL = 0.25
+"""Inches between the numbers of the axis."""
 
 TOLERANCE = 1e-9
 """Mean ranks are sums of halves over tasks; two that differ by less are equal."""
@@ -68,13 +74,16 @@ def plot_critical_difference(board: Board, statistics: Statistics, path: Path) -
         rows = -(-len(ordered) // 2)
         below = 0.16 + BAR * len(bars) + ROW * rows
         above, words = 0.75, 0.12 + 0.17 * (facts.count("\n") + 1)
-        figure.set_size_inches(WIDTH, above + below + words)
+        methods = [(short(names[line]), rank) for line, rank in ordered]
+        left, right = _room(methods[:rows]), _room(methods[rows:])
+        width = max(WIDTH, left + AXIS + right)
+        figure.set_size_inches(width, above + below + words)
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set_axis_off()
         # in inches, with the axis of ranks at y = 0
-        axes.set_xlim(0, WIDTH)
+        axes.set_xlim(0, width)
         axes.set_ylim(-below - words, above)
-        _draw(axes, [(short(names[line]), rank) for line, rank in ordered], bars, distance)
+        _draw(axes, methods, bars, distance, (left, width - right))
         axes.text(0.15, -below - 0.06, facts, fontsize=7.5, color=GREY, va="top", linespacing=1.35)
     return len(absent)
 
@@ -101,36 +110,40 @@ def cliques(ranks: Sequence[float], distance: float) -> list[tuple[int, int]]:
     return found
 
 
-def _draw(axes: Axes, methods: list[tuple[str, float]], bars: list[tuple[int, int]], distance: float) -> None:
+def _draw(
+    axes: Axes,
+    methods: list[tuple[str, float]],
+    bars: list[tuple[int, int]],
+    distance: float,
+    ends: tuple[float, float],
+) -> None:
     count = len(methods)
-    # names take what they need on both sides, the axis what is left
     rows = -(-count // 2)
-    left = _room(methods[:rows])
-    right = _room(methods[rows:])
+    left, right = ends
     low, high = 1, count
-    scale = (WIDTH - left - right) / (high - low)
+    scale = (right - left) / (high - low)
 
     def place(rank: float) -> float:
         return left + (rank - low) * scale
 
     axes.plot([place(low), place(high)], [0, 0], color="black", linewidth=1.0, solid_capstyle="projecting")
-    step = 1 if high - low <= 12 else 2 if high - low <= 24 else 5
+    step = next((step for step in (1, 2, 5, 10) if step * scale > LABEL), 20)
     for tick in range(low, high + 1):
-        labelled = (tick - low) % step == 0 or tick == high
+        labelled = tick == low or (tick % step == 0 and (tick - low) * scale > LABEL)
         axes.plot([place(tick)] * 2, [0, 0.09 if labelled else 0.05], color="black", linewidth=1.0)
         if labelled:
             axes.text(place(tick), 0.13, str(tick), ha="center", va="bottom")
     _scale_bar(axes, min(distance, high - low) * scale, distance, left, distance > high - low)
     for number, (first, last) in enumerate(bars):
         height = -0.12 - BAR * number
-        ends = [place(methods[first][1]) - 0.03, place(methods[last][1]) + 0.03]
-        axes.plot(ends, [height] * 2, color="black", linewidth=3.2, solid_capstyle="butt", zorder=3)
+        span = [place(methods[first][1]) - 0.03, place(methods[last][1]) + 0.03]
+        axes.plot(span, [height] * 2, color="black", linewidth=3.2, solid_capstyle="butt", zorder=3)
     top = -0.16 - BAR * len(bars)
     for index, (name, rank) in enumerate(methods):
         on_left = index < rows
         row = index if on_left else count - 1 - index
         height = top - ROW * (row + 0.5)
-        edge = left - 0.08 if on_left else WIDTH - right + 0.08
+        edge = left - 0.08 if on_left else right + 0.08
         axes.plot([place(rank)] * 2 + [edge], [0, height, height], color="0.3", linewidth=0.8)
         text = f"{name}  {rank:.2f}" if on_left else f"{rank:.2f}  {name}"
         away = -0.05 if on_left else 0.05

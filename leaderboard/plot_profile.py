@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas360.errors import UserError
-from nas360.leaderboard.board import Board
-from nas360.leaderboard.plot_style import COLOURS, GREY, STYLES, picture, short
+from nas360.leaderboard.board import Board, Standing
+from nas360.leaderboard.plot_style import COLOURS, GREY, STYLES, picture, short, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,12 @@ MAX_LINES = 12
 
 MAX_WIDTH = 4.0
 """How far beyond the area's end the picture goes, as a factor, to show jumps there."""
+
+WIDTH = 7.6
+"""Of the picture, in inches, unless names are long."""
+
+AXES = 6.2
+"""Inches that the axes take with their numbers, and the lines of the legend without its names."""
 
 TICKS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, *(digit * 10.0**power for power in range(9) for digit in (8, 10, 20, 40)))
 
@@ -41,13 +47,18 @@ def plot_profile(board: Board, path: Path) -> int:
     longest = max((ratio for line in shown for ratio in line.profile.ratios if math.isfinite(ratio)), default=1.0)
     # one method far behind would press the others into a corner
     end = 1.05 * max(board.tau_max, min(longest, MAX_WIDTH * board.tau_max))
-    with picture(path, 7.6, 3.9) as figure:
+    # the blank in front keeps a name that begins with an underscore, which hides it from the legend
+    labels = [
+        f" {short(standing.line.name)}{'*' if standing.partial else ''}  {standing.profile.area(board.tau_max):.2f}"
+        for standing in shown
+    ]
+    with picture(path, WIDTH, 3.9) as figure:
         if not shown:
             raise UserError(f"{path}: nothing to draw, for no method is ranked; see --include and --panel")
+        figure.set_size_inches(max(WIDTH, AXES + max(text_width(label, 9) for label in labels)), 3.9)
         axes = figure.add_subplot()
-        for index, standing in enumerate(shown):
+        for index, (standing, label) in enumerate(zip(shown, labels, strict=True)):
             tau, rho = standing.profile.tau, standing.profile.rho
-            area = standing.profile.area(board.tau_max)
             axes.step(
                 [*tau, end],
                 [*rho, rho[-1]],
@@ -56,16 +67,15 @@ def plot_profile(board: Board, path: Path) -> int:
                 # shifted from round to round, so that no pair of colour and style comes twice
                 linestyle=STYLES[(index + index // len(COLOURS)) % len(STYLES)],
                 linewidth=1.8,
-                # the blank in front keeps a name that begins with an underscore, which hides it from the legend
-                label=f" {short(standing.line.name)}{'*' if standing.partial else ''}  {area:.2f}",
+                label=label,
                 solid_joinstyle="miter",
                 zorder=3 + (len(shown) - index) / 100,
             )
-        _dress(axes, board, end)
+        _dress(axes, board, shown, end)
     return len(ordered) - len(shown)
 
 
-def _dress(axes: Axes, board: Board, end: float) -> None:
+def _dress(axes: Axes, board: Board, shown: list[Standing], end: float) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_xscale("log")
@@ -91,7 +101,7 @@ def _dress(axes: Axes, board: Board, end: float) -> None:
         frameon=False,
         handlelength=3.6,
     )
-    if any(standing.partial for standing in board.standings):
+    if any(standing.partial for standing in shown):
         axes.annotate(
             "* did not run every task",
             xy=(1.03, 0.0),
