@@ -127,6 +127,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
     server = _hub_server().Hub()
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
