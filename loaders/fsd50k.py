@@ -113,8 +113,8 @@ SPEC = TaskSpec(
         Difference(
             reference="training pads a chunk's spectrogram in time, by repetition or a constant, with probability 0.5, "
             "and crops 101 frames at random",
-            ours="the training window begins at any frame of the clip, uniformly drawn; a clip shorter than a window is "
-            "seen from its first frame on",
+            ours="the training window begins at any frame of the clip, uniformly drawn; a clip shorter than a window "
+            "is seen from its first frame on",
             reason="padding and cropping shift a chunk in time; a stored clip can be shifted with its own sound",
         ),
         Difference(

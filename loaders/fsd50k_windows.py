@@ -29,8 +29,9 @@ Index = npt.NDArray[np.int64]
 def window_starts(n_frames: int) -> Index:
     """First frames of a clip's windows: every 50th, as many as the clip has half seconds, the last one begun.
 
-    A clip shorter than a window has one. These are as many as the reference's chunks. 50 hops are a little less than half a second, so that a clip of 5 s
-    has 501; a window of its last two frames, repeated fifty times, would count as much as any other.
+    A clip shorter than a window has one. These are as many as the reference's chunks. 50 hops are a little less than
+    half a second, so that a clip of 5 s has 501; a window of its last two frames, repeated fifty times, would count as
+    much as any other.
     """
     half_seconds = -(-(n_frames - 1) * FRAME_HOP * 2 // SAMPLE_RATE_HZ)
     return np.arange(half_seconds if n_frames >= WINDOW else 1) * WINDOW_HOP
@@ -109,8 +110,8 @@ class FsdPreprocessing:
 
     With a generator: one window begins at a frame drawn uniformly from all at which an evaluation window could begin
     if there were one at every frame (so the windows have the density of the reference's draw among its chunks; of a
-    clip shorter than a window that is the first frame alone), and is masked as `draw_masks` says. Where the reference pads a spectrogram and crops it, which moves it in time, the start
-    moves freely.
+    clip shorter than a window that is the first frame alone), and is masked as `draw_masks` says. Where the reference
+    pads a spectrogram and crops it, which moves it in time, the start moves freely.
     Without: the windows of `window_starts`; `Batch.row` tells the clip of each.
     Labels become float32 (n, n_labels) of zeros and ones.
     """
