@@ -142,7 +142,8 @@ def save_result(path: Path, result: ResultFile) -> None:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a result file, for validators in other languages and for editors."""
-    return ResultFile.model_json_schema(by_alias=True, mode="validation")
+    schema = ResultFile.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def check_against_spec(row: SeedRow | PublishedRow, spec: TaskSpec) -> list[str]:

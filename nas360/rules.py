@@ -305,8 +305,10 @@ _SECRETS = (
         re.IGNORECASE,
     ),
 )
-_MARKS = ("hf_", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "sk-", "private key")
-_MARKS += ("passw", "secret", "api", "token", "_key", "-key", "@")
+_MARKS: tuple[str, ...] = (
+    *("hf_", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "sk-", "private key"),
+    *("passw", "secret", "api", "token", "_key", "-key", "@"),
+)
 
 
 def may_hold_secret(text: str) -> bool:

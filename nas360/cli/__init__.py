@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluate": ("nas360.cli.evaluate:evaluate", "Score a predictions file."),
     "format": ("nas360.cli.format:format_", "Show what a predictions file of a task must hold, with an example."),
     "dummy": ("nas360.cli.dummy:dummy", "Write a valid predictions file of a constant predictor."),
+    "validate": ("nas360.cli.validate:validate", "Find all that is wrong with result files."),
     "leaderboard": (
         "nas360.cli.leaderboard:leaderboard",
         "Rank methods: median rank, improvement, performance profile.",
