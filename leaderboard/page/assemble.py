@@ -41,8 +41,8 @@ def page(board: Board, statistics: Statistics | None = None) -> str:
     )
     n_methods, n_tasks = len(board.standings), len(board.table.specs)
     summary = (
-        f"{n_methods} method{'' if n_methods == 1 else 's'} ranked on {n_tasks} task{'' if n_tasks == 1 else 's'} as "
-        "diverse as medicine, physics, genomics and astronomy."
+        f"{n_methods} method{'' if n_methods == 1 else 's'} on {n_tasks} task{'' if n_tasks == 1 else 's'}, by the "
+        "median of their ranks; lower is better."
     )
     filled = Template(_read("template.html")).substitute(
         policy=policy,

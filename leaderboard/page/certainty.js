@@ -23,8 +23,8 @@ const Certainty = (() => {
     if (!statistics || !view.whole || !Object.keys(statistics.without_task).length) return [];
     const shown = tasks.filter((task) => statistics.without_task[task.id]);
     return [h("h3", null, "Median rank without one task"),
-      h("div", { class: "scroll", role: "region", "aria-label": "Median rank without one task", tabindex: 0 }, h("table", null,
-        h("thead", null, h("tr", null, h("th", { scope: "col", class: "name" }, "Method"), h("th", { scope: "col" }, "all"), shown.map((task) => h("th", { scope: "col" }, `− ${task.name}`)))),
+      h("div", { class: "scroll", role: "region", "aria-label": "Median rank without one task", tabindex: 0 }, h("table", { class: "narrow" },
+        h("thead", null, h("tr", null, h("th", { scope: "col", class: "name" }, "Method"), h("th", { scope: "col" }, "all"), shown.map((task) => h("th", { scope: "col" }, `−\u00a0${task.name}`)))),
         h("tbody", null, view.board.standings.map((standing) => h("tr", null, h("th", { scope: "row", class: "name" }, name(standing.line.name)),
           h("td", { class: "lead-number" }, Dom.rank(standing.medianRank)),
           shown.map((task) => {

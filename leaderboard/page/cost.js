@@ -6,6 +6,11 @@ const Cost = (() => {
   const measures = { gpu_hours: "GPU-hours a task", parameters: "Parameters" };
   let view;
 
+  const short = (id) => {
+    const signs = [...view.data.lines.find((line) => line.id === id).name];
+    return signs.length > 24 ? `${signs.slice(0, 23).join("")}…` : signs.join("");
+  };
+
   const amount = (value) => {
     for (const [size, letter] of [[1e9, " G"], [1e6, " M"], [1e3, " k"]]) if (value >= size) return `${Number((value / size).toPrecision(3))}${letter}`;
     return String(Number(value.toPrecision(3)));
@@ -32,14 +37,21 @@ const Cost = (() => {
     const steps = [1, 1.25, 1.5, 2, 3, 5, 10, 30, 100, 1000].filter((value) => value <= top);
     const stair = front.map((id) => found.get(id)).filter((point) => point.cost > 0);
     const line = stair.map((point, index) => `${index ? `H${x(point.cost)}V${y(point.error)}` : `M${x(point.cost)},${y(point.error)}`}`).join("");
-    const taken = [];
-    const place = (point, text) => {
-      const right = x(point.cost) < width - pad.right - 8 * Math.min(24, text.length);
-      const at = { x: x(point.cost) + (right ? 9 : -9), y: y(point.error) + 4, anchor: right ? "start" : "end" };
-      while (taken.some((other) => Math.abs(other.y - at.y) < 13 && Math.abs(other.x - at.x) < 130)) at.y += 13;
-      taken.push(at);
-      return at;
+    /* A label stands right, left, above or below of its point, wherever it covers nothing; else the table has the name. */
+    const boxes = drawn.map(([, point]) => [x(point.cost) - 6, y(point.error) - 6, x(point.cost) + 6, y(point.error) + 6]);
+    const labelled = ([id, point]) => {
+      const text = short(id);
+      const [cx, cy, size] = [x(point.cost), y(point.error), 7 * [...text].length];
+      for (const [left, base, anchor] of [[cx + 9, cy + 4, "start"], [cx - 9 - size, cy + 4, "end"], [cx - size / 2, cy - 10, "middle"], [cx - size / 2, cy + 18, "middle"]]) {
+        const box = [left, base - 10, left + size, base + 3];
+        const inside = left >= pad.left && box[2] <= width && box[1] >= 0 && base <= height - pad.bottom;
+        if (!inside || boxes.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
+        boxes.push(box);
+        return s("text", { x: { start: left, end: left + size, middle: cx }[anchor], y: base, "text-anchor": anchor, class: "label" }, text);
+      }
+      return null;
     };
+    const first = [...drawn].sort(([a], [b]) => Number(front.includes(b)) - Number(front.includes(a)));
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Error against ${label}; its values stand in the table beside it` },
       steps.map((value) => [s("line", { class: "grid", x1: pad.left, x2: width - pad.right, y1: y(value), y2: y(value) }),
         s("text", { x: pad.left - 8, y: y(value) + 4, "text-anchor": "end" }, String(value))]),
@@ -51,13 +63,10 @@ const Cost = (() => {
       drawn.map(([id, point]) => {
         const line = view.data.lines.find((one) => one.id === id);
         const full = point.nTasks === view.board.tasks.length;
-        const short = [...line.name].length > 24 ? `${[...line.name].slice(0, 23).join("")}…` : line.name;
-        const at = place(point, short);
-        return s("g", null,
-          s("circle", { class: `point ${view.look(line)}${full ? "" : " open"}`, cx: x(point.cost), cy: y(point.error), r: 5 },
-            s("title", null, `${line.name}: ${amount(point.cost)}, ${number(point.error, 3)}`)),
-          s("text", { x: at.x, y: at.y, "text-anchor": at.anchor, class: "label" }, short));
-      }));
+        return s("circle", { class: `point ${view.look(line)}${full ? "" : " open"}`, cx: x(point.cost), cy: y(point.error), r: 5 },
+          s("title", null, `${line.name}: ${amount(point.cost)}, ${number(point.error, 3)}`));
+      }),
+      first.map(labelled));
   };
 
   const draw = (now) => {

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from nas360.leaderboard.board import Board, Standing
+from nas360.leaderboard.friedman import ALPHA
 from nas360.leaderboard.page.content import MAX_TEXT, area_ends, kind_of, metric_names
 from nas360.leaderboard.page.escape import name, text
 from nas360.leaderboard.statistics import Statistics
@@ -66,7 +67,7 @@ def unranked_table(board: Board) -> str:
     head = "".join(_head(label, kind) for label, kind in labels)
     return (
         "<h3>Not ranked, for the conditions differ</h3>"
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<div class="scroll"><table class="narrow"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
@@ -109,11 +110,11 @@ def certainty(board: Board, statistics: Statistics | None) -> str:
     ]
     test, distance = statistics.friedman, statistics.nemenyi_distance
     if test is not None and distance is not None:
-        verdict = "they do differ" if test.p < 0.05 else "that they differ is not shown"
+        verdict = "shows" if test.p < ALPHA else "does not show"
         parts.append(
-            f"Of the {test.n_methods} methods that ran all {test.n_tasks} tasks, {verdict}: Friedman’s χ² = "
-            f"{test.statistic:.2f}, p = {_p(test.p)}. By Nemenyi’s test at 5 %, two of them differ when their mean "
-            f"ranks lie more than {distance:.2f} apart; with so few tasks, smaller differences are not resolved."
+            f"Friedman’s test {verdict} that the {test.n_methods} methods which ran all {test.n_tasks} tasks differ "
+            f"(χ² = {test.statistic:.2f}, p = {_p(test.p)}). By Nemenyi’s test at {100 * ALPHA:.0f} %, two of them differ when "
+            f"their mean ranks lie more than {distance:.2f} apart; smaller differences are not resolved by so few tasks."
         )
     return "".join(f"<p>{part}</p>" for part in parts)
 

@@ -11,7 +11,7 @@ const Table = (() => {
     data.statistics && { id: "ties", head: "Ties", sort: true, title: "Methods that share a letter cannot be told apart",
       value: ({ line }) => data.statistics.tie_group[line.id] ?? "" },
     { id: "mean", head: "Mean rank", sort: true, value: (standing) => standing.meanRank },
-    { id: "gain", head: "Better", sort: true, title: board.baseline ? `Median over tasks of the error saved against ${board.baseline}` : "No method to compare with is shown",
+    { id: "gain", head: ["Better", board.baseline && h("small", null, "than ", name(short(data, board.baseline)))], sort: true, title: board.baseline ? `Median over tasks of the error saved against ${board.baseline}` : "No method to compare with is shown",
       value: (standing) => standing.improvement ?? NaN, best: "high" },
     ...data.ends.map((end, index) => ({ id: `area${index}`, head: `Area τ≤${end}`, sort: true,
       title: `Area below the performance profile up to ${end} times the best error; 1 is best everywhere`,
@@ -24,6 +24,11 @@ const Table = (() => {
         value: (standing) => standing.errors[index] };
     }),
   ].filter(Boolean);
+
+  const short = (data, id) => {
+    const signs = [...data.lines.find((line) => line.id === id).name];
+    return signs.length > 14 ? `${signs.slice(0, 13).join("")}…` : signs.join("");
+  };
 
   const compare = (a, b) => {
     if (typeof a === "string") return a < b ? -1 : Number(a > b);
@@ -138,7 +143,7 @@ const Table = (() => {
         h("td", null, `${rank(place)} of ${others.length + 1}`));
     }));
     return [h("h3", null, "Not ranked, for the conditions differ"),
-      h("div", { class: "scroll", role: "region", "aria-label": "Not ranked", tabindex: 0 }, h("table", null,
+      h("div", { class: "scroll", role: "region", "aria-label": "Not ranked", tabindex: 0 }, h("table", { class: "narrow" },
         h("thead", null, h("tr", null, ["Method", "Task", "Score", "Seeds", "Would be"].map((text, index) =>
           h("th", { scope: "col", class: index === 0 ? "name" : index === 1 ? "text" : null }, text)))),
         h("tbody", null, rows)))];
