@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -247,14 +248,22 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
 
 
 def _from_hub(task: Task, repo: str, revision: str) -> TaskData:
-    from huggingface_hub import HfApi, snapshot_download
+    folder = _fetched(task, repo, revision, [MANIFEST])
+    # of a folder in the Hub's cache the name is the commit, which a branch may leave while the data comes
+    commit = folder.name
+    data = TaskData(task, folder, repo, commit)  # another task's data is told before gigabytes are fetched
+    wanted = [glob.escape(file.path) for split in data.manifest.splits.values() for file in split.files]
+    _fetched(task, repo, commit, wanted)
+    return data
+
+
+def _fetched(task: Task, repo: str, revision: str, patterns: list[str]) -> Path:
+    """The folder of a revision of a Hub repository, with the files that are wanted."""
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(
-            snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=["data/*", MANIFEST])
-        )
-        commit = folder.name if len(folder.name) == 40 else HfApi().dataset_info(repo, revision=revision).sha
+        return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as cause:
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         where = datasets_root() / task.spec.id if repo == task.spec.repo else f"a folder {repo}"
@@ -264,4 +273,3 @@ def _from_hub(task: Task, repo: str, revision: str) -> TaskData:
             f"--data synthetic, in Python load_task({task.spec.id!r}, 'synthetic'), for a tiny made-up twin; or --data "
             f"with a folder or repository that has it"
         ) from cause
-    return TaskData(task, folder, repo, commit)

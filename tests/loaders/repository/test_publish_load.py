@@ -131,6 +131,11 @@ def test_published_then_loaded_by_name_tag_stream_and_offline(
     assert online["task"] == online["task by default"] == as_task | {"revision": done.commit.oid}
     assert online["task of the pull request"] == as_task | {"revision": pull_request.commit.oid}
 
+    wrong = _run({"told": "told(lambda: task('my-lab/ecg'))"}, **home | {"HF_HOME": str(tmp_path / "new")})
+    assert "my-lab/ecg holds the task 'ecg', not 'ninapro'" in wrong["told"]
+    fetched = (tmp_path / "new" / "hub" / "datasets--my-lab--ecg" / "snapshots").rglob("*")
+    assert {path.name for path in fetched if path.is_file()} == {"manifest.json"}
+
     hub.stop()
     # with two configurations in its cache and no Hub to ask, `datasets` does not know which one is the default
     nameless = {"nameless": f"told(lambda: loaded(cache_dir={other!r}))"}
