@@ -276,9 +276,10 @@ def _write_split(
 
     folder = config or "data"
     shards = write_split(staging / folder, split, loader.columns, batches())
-    if content.rows == 0:
-        raise RawDataError(f"no rows for the split {name!r}: the raw files are too few to make every split")
     left_out = _join(skipped)
+    if content.rows == 0:
+        why = "".join(f"; {len(names):,} left out for: {reason}" for reason, names in left_out.items())
+        raise RawDataError(f"no rows for the split {name!r}: the raw files are too few to make every split{why}")
     finished = SplitManifest(
         rows=content.rows,
         units=content.rows if units is None else units - sum(map(len, left_out.values())),

@@ -262,6 +262,15 @@ def test_an_image_that_is_not_finite_is_a_counted_skip(raw: Path, tmp_path: Path
     assert manifest.splits["train"].rows == manifest.splits["train"].units == 7
 
 
+def test_a_split_of_unusable_images_alone_is_refused_with_the_reason(raw: Path, tmp_path: Path) -> None:
+    for path in sorted((raw / "npy_test").rglob("[0-9]_[0-9].npy")):
+        array = np.load(path)
+        array[0, 0, 0] = np.nan
+        np.save(path, array)
+    with pytest.raises(RawDataError, match="no rows for the split 'test': .*; 4 left out for: values that are not fin"):
+        prepare(TASK, raw, tmp_path / "out")
+
+
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8"])
 def test_images_of_other_widths_are_read(raw: Path, dtype: str) -> None:
     path = raw / TRAIN / "10760" / "2" / "1_1.npy"
