@@ -267,7 +267,7 @@ def test_a_split_of_unusable_images_alone_is_refused_with_the_reason(raw: Path, 
         array = np.load(path)
         array[0, 0, 0] = np.nan
         np.save(path, array)
-    with pytest.raises(RawDataError, match="no rows for the split 'test': .*; 4 left out for: values that are not fin"):
+    with pytest.raises(RawDataError, match=r"no rows for the split 'test': .*; 4 left out for: values that are not"):
         prepare(TASK, raw, tmp_path / "out")
 
 
