@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,10 @@ def rescore(
     write: Annotated[
         bool, typer.Option("--write", help="Write the new scores into the result files; else they are only shown.")
     ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Leave with code 2 when anything moved.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Leave with code 2 when anything moved, or lacks the predictions that it claims."),
+    ] = False,
     panel: Annotated[str, typer.Option(help="Published numbers to rank beside the results: paper, or none.")] = "paper",
     tolerance: Annotated[
         float, typer.Option(help="A score that differs by no more is the same, in the metric's unit.")
@@ -84,6 +88,14 @@ def rescore(
     faults = [row for row in found if row.outcome == "fault"]
     if faults:
         raise ResultError(_listed("the predictions are not those of their rows", faults))
+    unfounded = [
+        replace(row, reason=f"{row.reason}, but the submission's status is 'rescored'")
+        for row in found
+        if row.outcome == "unscored" and row.old is not None and row.predictions is None
+        if files[row.file].submission.status == "rescored"
+    ]
+    if check and unfounded:
+        raise ResultError(_listed("what is said to be re-scored cannot be", unfounded))
     moved = [row for row in found if row.outcome == "moved"]
     if check and moved:
         raise ResultError(f"{len(moved)} of {len(found)} rows moved; see above. Write them with --write")
@@ -93,6 +105,10 @@ def _listed(what: str, rows: Sequence[Rescored]) -> str:
     lines = [f"  {_plain(row.file)}: results/{row.index}: {_plain(row.reason)}" for row in rows[:SHOWN]]
     more = [f"  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
     return "\n".join([f"{what}, {len(rows)} of them:", *lines, *more])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _plain(text: object) -> str:
@@ -125,7 +141,7 @@ def _show(found: Sequence[Rescored], moves: Sequence[RankMove], written: Sequenc
         console.print(Text(_listed("not re-scored", unscored)), soft_wrap=True)
     counts = Counter(row.outcome for row in found)
     console.print(
-        f"{len(found)} rows: {counts['same']} same, {counts['moved']} moved, {counts['unscored']} not re-scored, "
-        f"{counts['fault']} with a fault; {len(written)} files written",
+        f"{_count(len(found), 'row')}: {counts['same']} same, {counts['moved']} moved, "
+        f"{counts['unscored']} not re-scored, {counts['fault']} with a fault; {_count(len(written), 'file')} written",
         highlight=False,
     )

@@ -124,7 +124,8 @@ def _show(ready: Submission, to: str, done: Commit | None, folder: Path | None, 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("method", "task", "seed", "score", "re-scored", title=f"{len(ready.results)} entries")
+    title = "1 entry" if len(ready.results) == 1 else f"{len(ready.results)} entries"
+    table = Table("method", "task", "seed", "score", "re-scored", title=title, title_justify="left")
     for row in ready.rescored:
         again = "yes" if row.outcome == "same" else f"no: {row.reason}"
         seed = "" if row.seed is None else str(row.seed)

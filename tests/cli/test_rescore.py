@@ -73,6 +73,16 @@ def test_rows_that_cannot_be_scored_are_listed(run: Run, scored_run: MakeRun, tm
     assert code == 0 and "not re-scored, 1 of them" in out and "results/0: its predictions are not there" in out
 
 
+def test_a_status_without_predictions_does_not_pass_a_check(run: Run, scored_run: MakeRun, tmp_path: Path) -> None:
+    path = scored_run()
+    (path.parent / "predictions-seed0.npz").unlink()
+    assert run(tmp_path, "--check")[0] == 0
+    content = json.loads(path.read_text())
+    write_content(path, content | {"submission": content["submission"] | {"status": "rescored"}})
+    code, _, err = run(tmp_path, "--check")
+    assert code == 2 and "its predictions are not there, but the submission's status is 'rescored'" in err
+
+
 def test_a_fault_leaves_with_2(run: Run, scored_run: MakeRun, tmp_path: Path) -> None:
     path = scored_run()
     (path.parent / "predictions-seed0.npz").write_bytes(b"else")
