@@ -7,11 +7,11 @@ same input.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -62,7 +62,11 @@ def prepare(
     opened = loader.open_raw(raw)
     made = _made(raw, opened)
     missing = missing_units(task.spec, opened.n_units)
-    departures = (*([missing] if missing else []), *opened.departures, *_other_files(task.spec, opened))
+    departures = (
+        *([missing] if missing else []),
+        *opened.departures,
+        *(() if made else _other_files(task.spec, opened, raw)),
+    )
     if require_complete and (missing if made and task.spec.splits_exact else departures):
         raise RawDataError(
             f"the raw data is not the official distribution: {'; '.join(departures)}. Get the official files"
@@ -129,13 +133,24 @@ def missing_units(spec: TaskSpec, n_units: Mapping[SplitName, int]) -> str:
     return f"{', '.join(wrong)} {spec.unit_of_split}s" if wrong else ""
 
 
-def _other_files(spec: TaskSpec, opened: RawData) -> list[str]:
-    """Raw files that are not the official ones by their hash, where that is known."""
-    return [
-        f"{source.filename} is not the official file by its SHA-256 (unpacked, it cannot be compared)"
-        for source in spec.sources
-        if source.sha256 is not None and opened.sources.get(source.filename) != source.sha256
-    ]
+def _other_files(spec: TaskSpec, opened: RawData, raw: Path) -> Iterator[str]:
+    """Raw files that are not the official ones by their hash or size, where that is known."""
+    for source in spec.sources:
+        name, path = source.filename, raw / source.filename
+        if source.sha256 is not None:
+            if opened.sources.get(name) != source.sha256:
+                yield f"{name} is not the official file by its SHA-256 (unpacked, it cannot be compared)"
+        elif name in opened.sources and path.is_file():
+            size = path.stat().st_size
+            if source.size_bytes not in (None, size):
+                yield f"{name} has {size:,} bytes, officially {source.size_bytes:,}"
+            elif source.md5 not in (None, _md5(path)):
+                yield f"{name} is not the official file by its MD5"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _made(raw: Path, opened: RawData) -> Provenance | None:
@@ -156,7 +171,7 @@ def _key(spec: TaskSpec, loader: Loader, opened: RawData, made: Provenance | Non
         sorted(opened.n_units.items()),
         [(name, column.dtype, column.shape, column.names) for name, column in loader.columns.items()],
     ]
-    return sha256(json.dumps(content).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @contextmanager
@@ -215,7 +230,7 @@ def _present(out: Path, task: Task, key: str, overwrite: bool) -> bool:
         return False
     # a text that is lost, or that this version writes otherwise, costs no preparation; the card shows an audit
     for name, text in texts(task, manifest, read_audit(out)).items():
-        if not (out / name).is_file() or sha256_file(out / name) != sha256(text.encode()).hexdigest():
+        if not (out / name).is_file() or sha256_file(out / name) != hashlib.sha256(text.encode()).hexdigest():
             write_text(out / name, text)
     return True
 

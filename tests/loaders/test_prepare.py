@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -19,7 +20,7 @@ from nas360.loaders import TASKS
 from nas360.loaders.base import Column, Loader, RawData, Rows, Task
 from nas360.loaders.prepare import prepare
 from nas360.loaders.repository.manifest import Manifest, read_manifest
-from nas360.task import SPLITS, SplitName
+from nas360.task import SPLITS, Source, SplitName
 
 TASK = "cifar100"
 
@@ -163,6 +164,25 @@ def test_official_is_what_agrees_in_units_rows_and_hashes(tmp_path: Path) -> Non
     assert prepare(official, tmp_path, tmp_path / "other").provenance == "official"
     source.departures = ("the file holds 7 samples, the official one 8",)
     assert prepare(official, tmp_path, tmp_path / "third").departures == source.departures
+
+
+def test_a_file_whose_size_or_md5_is_known_is_compared(tmp_path: Path) -> None:
+    content = b"recordings"
+    (tmp_path / "file").write_bytes(content)
+    source = _Source()
+    source.n_units = dict(TASKS["ecg"].spec.splits)
+    known = {"size_bytes": len(content), "md5": hashlib.md5(content, usedforsecurity=False).hexdigest()}
+    cases: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+        ({}, ()),
+        ({"size_bytes": 11}, ("file has 10 bytes, officially 11",)),
+        ({"md5": "0" * 32}, ("file is not the official file by its MD5",)),
+    ]
+    for number, (change, told) in enumerate(cases):
+        official = Source(filename="file", url="https://example.org/file", **(known | change))
+        spec = TASKS["ecg"].spec.model_copy(update={"rows": {}, "sources": (official,)})
+        manifest = prepare(Task(spec, source.task().make_loader), tmp_path, tmp_path / f"repo{number}")
+        assert manifest.departures == told
+        assert manifest.provenance == ("partial" if told else "official")
 
 
 class _Source:
