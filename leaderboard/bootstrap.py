@@ -104,10 +104,11 @@ def resample(
     medians, means = np.full((draws, n_lines), np.nan), np.full((draws, n_lines), np.nan)
     better, counted = np.zeros((n_lines, n_lines)), np.zeros((n_lines, n_lines))
     ran = np.array([line.n_seeds > 0 for line in samples], dtype=bool).reshape(n_lines, n_tasks)
+    chosen = rng.integers(0, n_tasks, (draws, n_tasks))
     step = max(1, _BLOCK // max(1, n_lines * n_tasks))
     for start in range(0, draws, step):
         block = slice(start, min(start + step, draws))
-        tasks = rng.integers(0, n_tasks, (block.stop - start, n_tasks))
+        tasks = chosen[block]
         errors = np.stack([line.draw(tasks, own) for line, own in zip(samples, line_rngs, strict=True)], axis=-1)
         ranks = np.swapaxes(ranks_along_rows(_tidy(errors, tasks, low, high, decimals)), 1, 2)
         medians[block], means[block] = nan_median(ranks), nan_mean(ranks)

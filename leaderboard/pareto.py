@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,9 +41,13 @@ def cost_points(errors: FloatArray, costs: FloatArray) -> list[CostPoint | None]
     ratios = error_ratios(errors)
     known = ~np.isnan(errors) & ~np.isnan(costs)
     return [
-        CostPoint(float(cost[there].mean()), float(ratio[there].mean()), int(there.sum())) if there.any() else None
+        CostPoint(_mean(cost[there]), _mean(ratio[there]), int(there.sum())) if there.any() else None
         for cost, ratio, there in zip(costs, ratios, known, strict=True)
     ]
+
+
+def _mean(values: FloatArray) -> float:
+    return math.fsum(values) / values.size
 
 
 def front(points: Sequence[CostPoint | None], n_tasks: int) -> list[int]:

@@ -67,8 +67,8 @@ class Statistics:
         mean_rank_interval: the same of the mean rank.
         tie_group: letters such as `a`, `ab`, `b1` (a digit belongs to the letter before it). Two lines share a letter
             exactly when they are not separable: neither has the lower median rank, over the tasks that both ran, in
-            97.5 % of the bootstrap's draws. Every pair is judged by itself; with many lines a few will be told apart by
-            luck.
+            97.5 % of the bootstrap's draws. Every pair is judged by itself: of lines that are equal in truth, about one
+            pair in twenty is told apart; `pairs` has a test that is adjusted for their number.
         win_rate: line → other line → share of tasks in common that it wins, ties ½; None without one in common.
         friedman: over the lines that ran every task; None with fewer than three of those, or fewer than two tasks.
         nemenyi_distance: critical difference of mean ranks at alpha 0.05 over those lines; None likewise.
