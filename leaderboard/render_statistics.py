@@ -59,6 +59,8 @@ def statements(board: Board, statistics: Statistics) -> list[str]:
             f"Resolution: with {test.n_tasks} tasks and the {test.n_methods} methods that ran all of them, {floor}"
             f"Friedman test p {p}."
         )
+    elif len(board.table.specs) > 1 and len(names) > 1:
+        notes.append("Resolution: not known, for fewer than three methods ran every task.")
     if statistics.policy:
         notes.append(f"Missing tasks: {statistics.policy[0].lower()}{statistics.policy[1:]}")
     return notes

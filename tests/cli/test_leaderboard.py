@@ -15,6 +15,7 @@ import pytest
 from nas360.cli import main
 from nas360.cli.leaderboard import leaderboard
 from nas360.leaderboard.profiles import TAU_MAX
+from nas360.leaderboard.statistics import analyse
 from nas360.loaders import TASKS
 from nas360.results import load_result, save_result
 
@@ -129,6 +130,10 @@ def test_files_are_written(run: Run, tmp_path: Path) -> None:
         (["--baseline", "x"], "no ranked method 'x'"),
         (["--include", "tiny"], "no condition 'tiny'"),
         (["--tau-max", "1"], "finite number above 1"),
+        (["--draws", "-1"], "-1 draws of the bootstrap"),
+        (["--seed", "-1"], "the seed of the bootstrap is -1"),
+        (["--plot", "a.png", "--plot-kind", "costs"], "no picture 'costs'. Did you mean 'cost'?"),
+        (["--plot-kind", "cost"], "--plot-kind cost without --plot"),
         (["--plot", "a.gif"], "a plot is written as .png, .svg, .pdf"),
         (["absent.json"], "absent.json: no such file or folder"),
         (["--format", "yaml"], "yaml"),
@@ -185,8 +190,77 @@ def test_no_score_is_cut_at_eighty_columns(run: Run, own: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_uncertainty_stands_beside_the_ranks(run: Run) -> None:
+    done = run()
+    header = " ".join(" ".join(done.stdout.splitlines()[2:4]).split())
+    assert "95 %" in header and "Tie" in header
+    (gaea,) = [line.split() for line in done.stdout.splitlines() if "GAEA" in line]
+    low, high = map(float, gaea[3].split("\N{EN DASH}"))
+    assert low <= 1.5 <= high
+    told = " ".join(done.stdout.split())
+    assert "Left out, for they need more than 80 columns" in told
+    assert "Not separable" in told
+    assert (
+        "with 10 tasks and the 5 methods that ran all of them, mean ranks closer than 1.93 are not told apart" in told
+    )
+    assert "Missing tasks: on each task" in told
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_bootstrap_is_seeded_and_can_be_left_out(run: Run) -> None:
+    first, again = run("--draws", "50", "--json").stdout, run("--draws", "50", "--json").stdout
+    assert first == again
+    content = json.loads(first)["statistics"]
+    assert (content["draws"], content["seed"]) == (50, 0)
+    assert json.loads(run("--draws", "50", "--seed", "3", "--json").stdout)["statistics"]["seed"] == 3
+    bare = json.loads(run("--draws", "0", "--json").stdout)["statistics"]
+    assert (bare["draws"], bare["rank_interval"], bare["tie_group"]) == (0, {}, {})
+    assert bare["friedman"] == content["friedman"]
+    assert "95 %" not in run("--draws", "0").stdout
+
+
+def test_stability_and_pairs_on_demand(run: Run) -> None:
+    plain = run("--draws", "20").stdout
+    assert "Stability" not in plain and "Pairs" not in plain
+    for form in ("table", "markdown"):
+        text = run("--draws", "20", "--stability", "--pairs", "--format", form).stdout
+        assert "Stability: median rank when one is left out" in text
+        assert "Median rank without the task" in text
+        assert "Pairs of methods over the tasks that both ran" in text
+
+
+def test_the_published_panel_has_experts(run: Run) -> None:
+    done = run("--panel", "published", "--draws", "20", "--json")
+    assert done.returncode == 0
+    assert {"expert", "gaea", "wrn"} <= {entry["method"] for entry in json.loads(done.stdout)["methods"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("board.tex", "% made by nas360"), ("board.html", "<!doctype html>"), ("board.json", "{")]
+)
+def test_the_name_tells_the_form(name: str, start: str, run: Run, tmp_path: Path) -> None:
+    assert run("--draws", "20", "--out", name).returncode == 0
+    assert (tmp_path / name).read_text(encoding="utf-8").lower().startswith(start)
+
+
+def test_pictures_of_all_kinds(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("--draws", "5", "--plot", "a.svg", "--plot-kind", "all", "--tasks", "ecg")
+    assert done.returncode == 0
+    assert "a-critical-difference.svg: no critical difference to draw" in done.stderr
+    assert (tmp_path / "a-profile.svg").exists() and not (tmp_path / "a-critical-difference.svg").exists()
+    done = run("--draws", "5", "--plot", "b.svg", "--plot", "c.pdf", "--plot-kind", "critical-difference")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "b.svg").exists() and (tmp_path / "c.pdf").exists()
+    done = run("--draws", "5", "--plot", "d.svg", "--plot-kind", "critical-difference", "--tasks", "ecg")
+    assert done.returncode == 2
+    assert "no critical difference to draw" in done.stderr
+
+
 def test_defaults_are_those_of_the_library() -> None:
-    assert inspect.signature(leaderboard).parameters["tau_max"].default == TAU_MAX
+    given, ours = inspect.signature(leaderboard).parameters, inspect.signature(analyse).parameters
+    assert given["tau_max"].default == TAU_MAX
+    assert (given["draws"].default, given["seed"].default) == (ours["draws"].default, ours["seed"].default)
 
 
 def test_help_shows_examples(run: Run) -> None:

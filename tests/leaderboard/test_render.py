@@ -1,22 +1,35 @@
-"""Tables, Markdown, CSV, JSON and the picture; and that foreign names do no harm in any of them."""
+"""Tables, Markdown, CSV and JSON; and that foreign names do no harm in any of them."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import struct
+import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nas360.errors import MissingExtraError, UserError
 from nas360.leaderboard.board import Board, rank
-from nas360.leaderboard.plot import MAX_LINES, plot_profile
 from nas360.leaderboard.profiles import Profile
-from nas360.leaderboard.render import View, escape_markdown, generated_from, to_csv, to_json, to_markdown, to_rich
+from nas360.leaderboard.render import (
+    View,
+    escape_markdown,
+    generated_from,
+    harmless,
+    to_csv,
+    to_json,
+    to_markdown,
+    to_rich,
+)
+from nas360.leaderboard.render_statistics import not_separable, pair_table, stability_tables
+from nas360.leaderboard.render_tables import main_table
+from nas360.leaderboard.render_text import narrowed
+from nas360.leaderboard.statistics import Statistics, analyse
 from nas360.leaderboard.table import MARKS, build_table
 from nas360.results import ResultFile
 from nas360.task import TaskSpec
@@ -191,63 +204,95 @@ def test_one_task_is_a_plain_ranking(
     assert line[3:6] == ["3", "0.060", "1"]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
-def test_the_profile_is_drawn_the_same_every_time(suffix: str, board: Board, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
-    assert plot_profile(board, first) == 0
-    plot_profile(board, second)
-    content = first.read_bytes()
-    assert content == second.read_bytes()
-    if suffix == ".png":
-        width, height = struct.unpack(">II", content[16:24])
-        assert width > 1200 < 2 * height
-    elif suffix == ".svg":
-        assert b"DARTS" in content or b"path" in content
-    else:
-        assert content.startswith(b"%PDF")
+def test_statistics_are_in_json_and_csv(board: Board, paper: Mapping[str, ResultFile]) -> None:
+    statistics = analyse(board, 50)
+    content = json.loads(json.dumps(to_json(board, paper, statistics), allow_nan=False))["statistics"]
+    assert set(content) == {field.name for field in fields(Statistics)}
+    assert content["rank_interval"]["gaea"] == list(statistics.rank_interval["gaea"])
+    assert content["friedman"]["lines"] == list(statistics.friedman.lines if statistics.friedman else ())
+    assert len(content["pairs"]) == 21
+    assert to_json(board, paper)["statistics"] is None
+    rows = list(csv.DictReader(io.StringIO(to_csv(board, statistics))))
+    for row in rows:
+        low, high = statistics.rank_interval[row["method"]]
+        assert (float(row["median_rank_low"]), float(row["median_rank_high"])) == (low, high)
+        assert row["tie_group"] == statistics.tie_group[row["method"]]
 
 
-def test_names_are_no_formulas_in_a_picture(hostile: tuple[Board, dict[str, ResultFile]], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    plot_profile(hostile[0], tmp_path / "a.svg")
-    assert (tmp_path / "a.svg").stat().st_size > 5000
+@given(st.text())
+def test_no_text_is_a_formula_in_csv(text: str) -> None:
+    out = io.StringIO()
+    csv.writer(out, quoting=csv.QUOTE_NONNUMERIC).writerow([harmless(text)])
+    (cell,) = next(csv.reader(io.StringIO(out.getvalue(), newline="")))
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", " "))
+    assert cell.removeprefix("'") in " ".join(text.split()) or cell == " ".join(text.split())
 
 
-@pytest.mark.parametrize("worst", [0.0, 1e-6, 0.5, 100.0])
-def test_any_spread_of_errors_can_be_drawn(
-    worst: float, specs: Mapping[str, TaskSpec], make_file: Any, make_row: Any, tmp_path: Path
-) -> None:
-    pytest.importorskip("matplotlib")
-    files = {name: make_file(name, [make_row("cifar100", score)]) for name, score in [("a", worst), ("b", 0.5)]}
-    table = build_table(files, specs)
-    for tau_max in (1.01, 4.0, 1e6):
-        assert plot_profile(rank(table, tau_max=tau_max), tmp_path / "a.png") == 0
+def test_cells_of_csv_do_not_part_at_semicolons(hostile: tuple[Board, dict[str, ResultFile]]) -> None:
+    board, _ = hostile
+    first = replace(board.standings[0], line=replace(board.standings[0].line, name='a;=1+1,"b'))
+    text = to_csv(replace(board, standings=(first,)))
+    assert '"a;=1+1,""b"' in text
 
 
-def test_too_many_lines_are_told(specs: Mapping[str, TaskSpec], make_file: Any, make_row: Any, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    files = {str(k): make_file(f"m{k}", [make_row("ecg", 0.5 + k / 100)]) for k in range(MAX_LINES + 3)}
-    assert plot_profile(rank(build_table(files, specs)), tmp_path / "a.png") == 3
+def test_columns_are_left_out_in_order_and_named(board: Board) -> None:
+    table = main_table(board, analyse(board, 20))
+    assert [table.header[index] for index in table.expendable] == [
+        "Area\nτ≤2", "Mean\nrank", "Tasks", "Area\nτ≤4", "Better than\nwrn",
+    ]  # fmt: skip
+    shown = [len(narrowed(table, width)[0].header) for width in range(20, 140)]
+    assert shown == sorted(shown)
+    assert (shown[0], shown[-1]) == (4, 9)
+    for width in range(20, 140):
+        narrow, left_out = narrowed(table, width)
+        assert sorted([*narrow.header, *left_out]) == sorted(table.header)
+        assert {"Method", "Median\nrank", "95 %\ninterval", "Tie\ngroup"} <= set(narrow.header)
 
 
-def test_a_picture_needs_its_suffix_and_something_to_draw(
-    board: Board, specs: Mapping[str, TaskSpec], tmp_path: Path
-) -> None:
-    pytest.importorskip("matplotlib")
-    with pytest.raises(UserError, match=r"a plot is written as \.png, \.svg, \.pdf"):
-        plot_profile(board, tmp_path / "a.gif")
-    with pytest.raises(UserError, match="nothing to draw"):
-        plot_profile(rank(build_table({}, specs)), tmp_path / "a.png")
-    assert not list(tmp_path.iterdir())
+def test_what_is_not_separable_is_said() -> None:
+    names = {"x": "X", "y": "Y", "z": "Z"}
+    assert not_separable(names, {"x": "a", "y": "ab1", "z": "b1"}).endswith("a: X, Y; b1: Y, Z.")
+    assert not_separable(names, {"x": "a", "y": "a", "z": "a"}).startswith("Not separable: none of the 3")
+    assert not_separable(names, {"x": "a", "y": "b", "z": "c"}) == "All methods are told apart: no two share a letter."
+    many = {f"{k}": f"M{k}" for k in range(12)}
+    groups = dict.fromkeys(many, "a") | {"11": "b"}
+    assert not_separable(many, groups).endswith("a: M0, M1, M2, M3, M4, M5, M6, M7 and 3 more.")
 
 
-def test_without_matplotlib_the_extra_is_named(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+def test_stability_names_what_moves_a_rank_most(board: Board) -> None:
+    statistics = analyse(board, 5)
+    summary, *full = stability_tables(board, statistics, None)
+    rows = {row[0]: row[1:] for row in summary.rows}
+    # without the task or method named, the median rank is at one end of the range
+    for standing in board.standings:
+        low, *high = rows[standing.line.name][1].split("\N{EN DASH}")
+        moved = [ranks.get(standing.line.id) for ranks in statistics.without_task.values()]
+        there = [rank for rank in moved if rank is not None]
+        assert (float(low), float(high[0] if high else low)) == (min(there), max(there))
+        task = rows[standing.line.name][2]
+        if task != "none":
+            furthest = max(there, key=lambda rank: abs(rank - standing.median_rank))
+            distance = abs(statistics.without_task[task][standing.line.id] - standing.median_rank)
+            assert distance == abs(furthest - standing.median_rank)
+    assert sum(len(table.header) - 1 for table in full) == 10
 
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nas360\[plots\]'"):
-        plot_profile(board, tmp_path / "a.png")
+
+def test_pairs_begin_with_the_surest(board: Board) -> None:
+    statistics = analyse(board, 5)
+    (table,) = pair_table(board, statistics)
+    assert len(table.rows) == len(statistics.pairs) == 21
+    p = [float(row[4]) for row in table.rows if row[4] != "-"]
+    holm = [float(row[5]) for row in table.rows if row[5] != "-"]
+    assert holm == sorted(holm)
+    assert p[0] == min(p)
+    (apart,) = [row for row in table.rows if row[0] == "AMBER : Auto-DeepLab"]
+    assert apart[1:] == ["0", "0:0:0", "-", "-", "-"]
+
+
+def test_the_best_of_each_task_is_marked(board: Board) -> None:
+    text = to_markdown(board, View(per_task=True))
+    assert text.count("**48.23±2.87**") == 1
+    assert len(re.findall(r"\| \*\*[\d.±]+\*\* ", text)) == 10
 
 
 def test_ranking_loads_nothing_heavy() -> None:
