@@ -18,7 +18,7 @@ MAX_TEXT = 2000
 METRICS = {
     "zero_one_error": ("0-1 error", "error"),
     "macro_map": ("macro mean average precision", "mAP"),
-    "relative_l2": ("relative ℓ2 error", "rel. ℓ2"),
+    "relative_l2": ("relative \u2113\u2082 error", "rel. \u2113\u2082"),
     "mae8": ("mean absolute error below 8 Å", "MAE₈"),
     "cosmic_fnr": ("false-negative rate", "FNR"),
     "macro_f1_by_record": ("macro F1 by record", "F1"),
@@ -55,8 +55,8 @@ def page_data(board: Board, statistics: Statistics | None) -> dict[str, Any]:
         statistics: of exactly this board, or None.
 
     Returns:
-        `lines`: the ranked ones in order, then the others, each with its `cells` by task. A cell's `error` is null where
-        a seed failed, `sources` and `notes` are places in `texts`.
+        `lines`: the ranked ones in order, then the others, each with its `cells` by task. A cell's `error` is null
+        where a seed failed, `sources` and `notes` are places in `texts`.
     """
     from nas360 import __version__
 

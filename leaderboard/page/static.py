@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from nas360.leaderboard.board import Board, Standing
+from nas360.leaderboard.board import Board, Standing, Unranked
 from nas360.leaderboard.friedman import ALPHA
 from nas360.leaderboard.page.content import MAX_TEXT, area_ends, kind_of, metric_names
 from nas360.leaderboard.page.escape import name, text
 from nas360.leaderboard.statistics import Statistics
 from nas360.leaderboard.table import Cell
 from nas360.task import TaskSpec
+
+ABSENT = "&ndash;"
 
 
 def board_table(board: Board, statistics: Statistics | None) -> str:
@@ -29,9 +31,7 @@ def board_table(board: Board, statistics: Statistics | None) -> str:
     rows = "".join(_row(board, standing, statistics, ends) for standing in board.standings)
     empty = f'<tr><td class="empty" colspan="{len(heads) + len(board.table.specs)}">Nothing to rank.</td></tr>'
     caption = f"{len(board.standings)} methods on {len(board.table.specs)} tasks, by median rank"
-    return (
-        f'<caption class="unseen">{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows or empty}</tbody>'
-    )
+    return f'<caption class="unseen">{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows or empty}</tbody>'
 
 
 def _row(board: Board, standing: Standing, statistics: Statistics | None, ends: Iterable[float]) -> str:
@@ -39,14 +39,14 @@ def _row(board: Board, standing: Standing, statistics: Statistics | None, ends: 
     cells = [f'<td class="lead-number">{_rank(standing.median_rank)}</td>']
     if statistics:
         low, high = statistics.rank_interval.get(line.id, (math.nan, math.nan))
-        cells.append(f"<td>{_rank(low)}–{_rank(high)}</td>" if math.isfinite(low) else "<td>–</td>")
-        cells.append(f"<td>{text(statistics.tie_group.get(line.id, '–'))}</td>")
+        cells.append(f"<td>{_rank(low)}&ndash;{_rank(high)}</td>" if math.isfinite(low) else f"<td>{ABSENT}</td>")
+        cells.append(f"<td>{text(statistics.tie_group[line.id]) if line.id in statistics.tie_group else ABSENT}</td>")
     cells.append(f"<td>{standing.mean_rank:.2f}</td><td>{_percent(standing.improvement)}</td>")
     cells += [f"<td>{standing.profile.area(end):.3f}</td>" for end in ends]
     cells.append(f"<td>{len(standing.cells)}/{len(board.table.specs)}</td>")
     for task, spec in board.table.specs.items():
         cell = standing.cells.get(task)
-        cells.append(f'<td class="task">{_score(cell, spec)}</td>' if cell else '<td class="task none">–</td>')
+        cells.append(f'<td class="task">{_score(cell, spec)}</td>' if cell else f'<td class="task none">{ABSENT}</td>')
     label = f"{name(line.name)}<small>{name(kind_of(line))}</small>"
     return f'<tr><th scope="row" class="name">{label}</th>{"".join(cells)}</tr>'
 
@@ -74,7 +74,8 @@ def unranked_table(board: Board) -> str:
 def provenance_table(board: Board) -> str:
     """Every number with its source and notes: head and body of a table."""
     rows = ""
-    for entry in (*board.standings, *board.unranked):
+    entries: tuple[Standing | Unranked, ...] = (*board.standings, *board.unranked)
+    for entry in entries:
         for _, cell, spec in _cells(board, entry.cells):
             origin = "".join(f"<p>{name(_cut(source))}</p>" for source in cell.sources)
             origin += "".join(f'<p class="note">† {name(_cut(note))}</p>' for note in cell.notes)
@@ -112,9 +113,10 @@ def certainty(board: Board, statistics: Statistics | None) -> str:
     if test is not None and distance is not None:
         verdict = "shows" if test.p < ALPHA else "does not show"
         parts.append(
-            f"Friedman’s test {verdict} that the {test.n_methods} methods which ran all {test.n_tasks} tasks differ "
-            f"(χ² = {test.statistic:.2f}, p = {_p(test.p)}). By Nemenyi’s test at {100 * ALPHA:.0f} %, two of them differ when "
-            f"their mean ranks lie more than {distance:.2f} apart; smaller differences are not resolved by so few tasks."
+            f"Friedman&rsquo;s test {verdict} that the {test.n_methods} methods which ran all {test.n_tasks} tasks "
+            f"differ (χ² = {test.statistic:.2f}, p = {_p(test.p)}). By Nemenyi&rsquo;s test at {100 * ALPHA:.0f} %, "
+            f"two of them differ when their mean ranks lie more than {distance:.2f} apart; smaller differences are not "
+            "resolved by so few tasks."
         )
     return "".join(f"<p>{part}</p>" for part in parts)
 
@@ -153,11 +155,11 @@ def _rank(value: float) -> str:
 
 def _percent(value: float | None) -> str:
     if value is None:
-        return "–"
+        return ABSENT
     if math.isinf(value):
-        return "−∞"
+        return "&minus;&infin;"
     shown = f"{100 * value:.1f} %"
-    return "0.0 %" if shown == "-0.0 %" else shown.replace("-", "−")
+    return "0.0 %" if shown == "-0.0 %" else shown.replace("-", "&minus;")
 
 
 def _p(value: float) -> str:
