@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from nas360.cli.output import errors, print_json
 
@@ -49,4 +51,7 @@ def dummy(
         print_json({"task": spec.id, "split": chosen, "n": len(ids), "file": str(file)})
     else:
         typer.echo(file)
-        errors.print(f"{len(ids):,} predictions. Score them: nas360 evaluate {file} --task {spec.id}", highlight=False)
+        given = ["--data", data] if data else []
+        given += ["--split", split] if split != "test" else []
+        command = shlex.join(["nas360", "evaluate", str(file), "--task", spec.id, *given])
+        errors.print(f"{len(ids):,} predictions. Score them: {escape(command)}", highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ def test_dummy_then_evaluate(call: Call, repo: Path, tmp_path: Path) -> None:
     assert f"{result['score']:.4f}" in out
     assert "official: 853" in out
     assert [path.name for path in tmp_path.iterdir()] == ["ecg-dummy.npz"]
+
+
+def test_the_command_that_dummy_shows_scores_its_file(call: Call, repo: Path) -> None:
+    code, _, told = call("dummy", "ecg", "--data", repo, "--split", "train", "--out", "my predictions.json")
+    assert code == 0
+    program, *arguments = shlex.split(told.partition("Score them: ")[2])
+    assert program == "nas360"
+    code, shown, _ = call(*arguments, "--json")
+    assert (code, json.loads(shown)["split"]) == (0, "train")
 
 
 def test_dummy_of_another_split_as_json(call: Call, repo: Path) -> None:

@@ -171,7 +171,7 @@ def test_a_file_whose_size_or_md5_is_known_is_compared(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     source = _Source()
     source.n_units = dict(TASKS["ecg"].spec.splits)
-    known = {"size_bytes": len(content), "md5": hashlib.md5(content, usedforsecurity=False).hexdigest()}
+    known: dict[str, Any] = {"size_bytes": len(content), "md5": hashlib.md5(content, usedforsecurity=False).hexdigest()}
     cases: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ({}, ()),
         ({"size_bytes": 11}, ("file has 10 bytes, officially 11",)),
