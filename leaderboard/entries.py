@@ -9,6 +9,7 @@ file system, and two ids never get one folder.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from hashlib import sha256
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nas360.errors import ResultError
-from nas360.files import read_json, write_json
+from nas360.files import json_text, read_json, write_text
 from nas360.leaderboard.sources import RESULT
 from nas360.predictions import FORMATS
 from nas360.results import MAX_BYTES, Predictions, ResultFile, digest
@@ -114,15 +115,33 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     return changed
 
 
+def content_text(content: Mapping[str, Any]) -> str:
+    """A result's JSON as text: indented, or, where that would be more than a reader takes, without blanks.
+
+    Raises:
+        ResultError: it is too large either way.
+    """
+    text = json_text(dict(content))
+    if len(text.encode()) > MAX_BYTES:
+        text = json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=False) + "\n"
+    if len(text.encode()) > MAX_BYTES:
+        raise ResultError(
+            f"the result would have {len(text.encode()):,} bytes, more than the {MAX_BYTES:,} allowed. Write one file "
+            "a task, or shorten notes, genotypes and extra metrics"
+        )
+    return text
+
+
 def write_content(path: Path, content: Mapping[str, Any]) -> None:
     """Write a result's plain JSON atomically, with a new digest."""
-    write_json(path, sealed(content))
+    write_text(path, content_text(sealed(content)))
 
 
 __all__ = [
     "PREDICTIONS",
     "RESULT",
     "ROOT",
+    "content_text",
     "entry_folder",
     "read_content",
     "safe_name",

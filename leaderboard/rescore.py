@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from nas360.errors import DatasetError, HubError, PredictionsError, ResultError,
 from nas360.files import sha256_file
 from nas360.leaderboard.entries import read_content, stated_path, write_content
 from nas360.registry import did_you_mean
-from nas360.results import PublishedRow, ResultFile, SeedRow, collect_package
+from nas360.results import Package, PublishedRow, ResultFile, SeedRow, collect_package
 
 if TYPE_CHECKING:
     from nas360.evaluate import Evaluation, References
@@ -24,6 +25,9 @@ TOLERANCE = 1e-6
 
 MAX_PREDICTIONS = 2 << 30
 """Larger predictions files, in bytes, are not read: the largest task needs a tenth of it."""
+
+NOWHERE = Path()
+"""In the place of a predictions file: it is left out."""
 
 Outcome = Literal["same", "moved", "fault", "unscored"]
 
@@ -135,7 +139,8 @@ class Scorer:
             raise UserError(f"the tolerance is {tolerance}; it must be a finite number, 0 or more")
         self._sources = data_places(places)
         self._tolerance = tolerance
-        self._open: tuple[object, TaskData | str] = (None, "")
+        self._open: tuple[object, TaskData] | None = None
+        self._absent: dict[object, str] = {}
         self._references: tuple[object, References] | None = None
 
     def score(self, file: Path, index: int, content: ResultFile, predictions: Path | None = None) -> Rescored:
@@ -145,7 +150,7 @@ class Scorer:
             file: the result file.
             index: of the row.
             content: of the file.
-            predictions: their file; by default where the row says. It may be anybody's, and is taken for hostile.
+            predictions: their file, or `NOWHERE`; by default where the row says. It is taken for hostile.
         """
         row = content.results[index]
         seed = row.seed if isinstance(row, SeedRow) else None
@@ -162,6 +167,8 @@ class Scorer:
             return told("unscored", f"the run ended without a score ({row.status})")
         if row.predictions is None:
             return told("unscored", "the row states no predictions")
+        if predictions == NOWHERE:
+            return told("unscored", "its predictions are left out")
         try:
             path = stated_path(file, row.predictions) if predictions is None else predictions
             if predictions is None and not path.is_file():
@@ -198,13 +205,17 @@ class Scorer:
         # the made-up twins are the same everywhere, and never where a task's own data is looked for
         twin = "synthetic" if row.dataset.provenance == "synthetic" else None
         source = self._sources.get(row.task, twin)
-        if self._open[0] != (row.task, source):
+        key = (row.task, source)
+        if key in self._absent:  # asking the Hub again and again would take long
+            return self._absent[key]
+        if self._open is None or self._open[0] != key:
             try:
-                self._open = ((row.task, source), load_task(row.task, source))
+                self._open = (key, load_task(row.task, source))
             except (DatasetError, HubError) as error:
-                self._open = ((row.task, source), _first_line(error))
+                self._absent[key] = _first_line(error)
+                return self._absent[key]
         data = self._open[1]
-        if not isinstance(data, str) and data.content_hash != row.dataset.content_sha256:
+        if data.content_hash != row.dataset.content_sha256:
             return (
                 f"the data at hand has the content {data.content_hash[:12]}…, the row was scored on "
                 f"{row.dataset.content_sha256[:12]}…; name that data with --data"
@@ -285,12 +296,19 @@ def differs(old: Any, new: Any, tolerance: float = TOLERANCE) -> bool:
     return bool(old != new)
 
 
-def rescore(files: Mapping[str, ResultFile], scorer: Scorer) -> list[Rescored]:
+def rescore(
+    files: Mapping[str, ResultFile],
+    scorer: Scorer,
+    predictions: Callable[[str, int], Path | None] = lambda path, index: None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Rescored]:
     """Score every row of result files anew.
 
     Args:
         files: path → content, of `load_files`.
         scorer: with the data.
+        predictions: path and row → where that row's predictions are, if not where the row says.
+        report: called after each row with how many are done, of how many.
 
     Returns:
         One a row, in the order of the files.
@@ -298,7 +316,10 @@ def rescore(files: Mapping[str, ResultFile], scorer: Scorer) -> list[Rescored]:
     rows = [(path, index) for path, content in files.items() for index in range(len(content.results))]
     # task by task, so that the data of each is opened once
     ordered = sorted(rows, key=lambda row: _data_key(files[row[0]].results[row[1]]))
-    found = {(path, index): scorer.score(Path(path), index, files[path]) for path, index in ordered}
+    found = {}
+    for done, (path, index) in enumerate(ordered, start=1):
+        found[path, index] = scorer.score(Path(path), index, files[path], predictions(path, index))
+        report(done, len(rows))
     return [found[row] for row in rows]
 
 
@@ -318,7 +339,7 @@ def updated(content: Mapping[str, Any], found: Sequence[Rescored]) -> dict[str, 
         content: of the file, as JSON values.
         found: of its rows; those that moved are written: score, extra metrics, a note, and the package that scored.
     """
-    package = collect_package()
+    package = _package()
     rows = list(content["results"])
     for one in found:
         if one.outcome != "moved" or one.new is None:
@@ -333,6 +354,12 @@ def updated(content: Mapping[str, Any], found: Sequence[Rescored]) -> dict[str, 
             "notes": f"{before} {note}".strip(),
         }
     return {**content, "nas360": package.model_dump(mode="json"), "results": rows}
+
+
+@cache
+def _package() -> Package:
+    # it asks git, which takes longer than all else that is done for a file
+    return collect_package()
 
 
 def to_write(found: Sequence[Rescored]) -> dict[str, list[Rescored]]:

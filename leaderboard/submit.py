@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nas360.errors import ResultError, UserError
-from nas360.files import MIB, atomic_path, json_text, sha256_file, write_text
+from nas360.files import MIB, atomic_path, sha256_file, write_text
 from nas360.hub import Change, Commit, changes, check_repo_id, commit, endpoint, hub_api
 from nas360.leaderboard.check import Fault, check_files
-from nas360.leaderboard.entries import RESULT, entry_folder, read_content, sealed, stored_name
+from nas360.leaderboard.entries import RESULT, content_text, entry_folder, read_content, sealed, stored_name
 from nas360.leaderboard.existing import existing_entries, existing_files, refuse_runs_that_stand, refuse_taken
-from nas360.leaderboard.rescore import MAX_PREDICTIONS, Rescored, Scorer
+from nas360.leaderboard.rescore import MAX_PREDICTIONS, NOWHERE, Rescored, Scorer, rescore
 from nas360.leaderboard.sources import find_files, is_foreign
-from nas360.results import ResultFile, SeedRow, load_result
-
-REPO = "nas360/results"
-"""Where entries go. A dataset repository: it takes pull requests, keeps every revision, and is read like data."""
+from nas360.results import Predictions, PublishedRow, ResultFile, SeedRow, load_result
+from nas360.version import __version__
 
 MAX_FILES = 1000
 MAX_TOTAL = 8 << 30
@@ -54,6 +52,7 @@ def prepare(
     scorer: Scorer,
     predictions: Sequence[Path] = (),
     attach: bool = True,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
     """Make entries of result files. Nothing is written and nobody is asked, save for the data to score with.
 
@@ -62,6 +61,7 @@ def prepare(
         scorer: scores the predictions anew.
         predictions: their files, found by their hash; beside these, the files that rows name are taken.
         attach: whether to take the files that rows name.
+        report: called after each row that was scored, with how many are done, of how many.
 
     Returns:
         The entries. One whose scores all follow from its predictions has the status `"rescored"`.
@@ -76,30 +76,37 @@ def prepare(
     if errors:
         raise _refused(errors)
     given = _hashed(predictions)
-    files: dict[str, Path | str] = {}
-    results, rescored = [], []
-    used: set[str] = set()
+    contents = {str(path): load_result(path) for path in paths}
+    used = {stated.sha256 for content in contents.values() for stated in map(_stated, content.results) if stated}
+
+    def place(path: str, index: int) -> Path | None:
+        stated = _stated(contents[path].results[index])
+        return None if stated is None else given.get(stated.sha256, None if attach else NOWHERE)
+
+    rescored = rescore(contents, scorer, place, report)
+    by_file: dict[str, list[Rescored]] = {path: [] for path in contents}
+    for row in rescored:
+        by_file[row.file].append(row)
+    errors = [f"{row.file}: results/{row.index}: {_why(row)}" for row in rescored if row.outcome in ("fault", "moved")]
     warnings = [_said(fault) for fault in faults]
     if foreign:
         names = ", ".join(_plain(path) for path in foreign[:3]) + (", …" if len(foreign) > 3 else "")
         warnings.append(f"passed over {len(foreign)} JSON files that are no results: {names}")
-    for path in paths:
-        content = load_result(path)
-        used |= {row.predictions.sha256 for row in content.results if isinstance(row, SeedRow) and row.predictions}
+    files: dict[str, Path | str] = {}
+    results = []
+    for path, content in contents.items():
         folder = entry_folder(content)
         if f"{folder}/{RESULT}" in files:
             errors.append(f"{path}: the run {content.run_id!r} of {content.method.name!r} stands twice. Give it once")
             continue
-        rows = [_row(path, index, content, scorer, given, attach) for index in range(len(content.results))]
-        errors += [f"{path}: results/{row.index}: {_why(row)}" for row in rows if row.outcome in ("fault", "moved")]
-        entry, notices = _entry(path, content, rows)
+        entry, notices = _entry(Path(path), content, by_file[path])
         warnings += notices
         results.append(ResultFile.model_validate(entry))
-        rescored += rows
-        files[f"{folder}/{RESULT}"] = json_text(entry)
-        for row, stated in zip(rows, content.results, strict=True):
-            if row.predictions is not None and isinstance(stated, SeedRow) and stated.predictions is not None:
-                files[f"{folder}/{stored_name(stated.predictions)}"] = row.predictions
+        files[f"{folder}/{RESULT}"] = content_text(entry)
+        for row in by_file[path]:
+            stated = _stated(content.results[row.index])
+            if row.predictions is not None and stated is not None:
+                files[f"{folder}/{stored_name(stated)}"] = row.predictions
     errors += [
         f"{file}: no row has predictions of this content (SHA-256 {sha[:12]}…). Score it with `nas360 evaluate`, and "
         "give the result that states it"
@@ -168,18 +175,8 @@ def _hashed(predictions: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _row(
-    path: Path, index: int, content: ResultFile, scorer: Scorer, given: Mapping[str, Path], attach: bool
-) -> Rescored:
-    row = content.results[index]
-    stated = row.predictions if isinstance(row, SeedRow) else None
-    file = given.get(stated.sha256) if stated is not None else None
-    if stated is not None and isinstance(row, SeedRow) and row.score is not None and file is None and not attach:
-        left_out = "its predictions are left out"
-        return Rescored(
-            str(path), index, content.method.name, row.task, row.seed, row.split, "unscored", row.score, reason=left_out
-        )
-    return scorer.score(path, index, content, file)
+def _stated(row: SeedRow | PublishedRow) -> Predictions | None:
+    return row.predictions if isinstance(row, SeedRow) else None
 
 
 def _why(row: Rescored) -> str:
@@ -244,6 +241,7 @@ def write_folder(submission: Submission, folder: Path) -> list[Path]:
         else:
             with atomic_path(path) as temporary:
                 shutil.copyfile(source, temporary)
+                _check_unchanged(temporary, name)
     return written
 
 
@@ -258,7 +256,8 @@ def send(submission: Submission, repo: str, create_pr: bool = True) -> Commit:
 
     Args:
         submission: the entries.
-        repo: `owner/name` of a dataset repository that is there.
+        repo: `owner/name` of a dataset repository that is there. Results are data: such a repository takes pull
+            requests, keeps every revision, and needs nothing built.
         create_pr: open a pull request; else change `main`.
 
     Returns:
@@ -301,8 +300,15 @@ def _as_files(files: Iterable[tuple[str, Path | str]], folder: Path) -> dict[str
             found[name] = folder / str(number)
             found[name].write_text(source, encoding="utf-8")
         else:
+            _check_unchanged(source, name)
             found[name] = source
     return found
+
+
+def _check_unchanged(path: Path, name: str) -> None:
+    """Raise unless predictions are still those that were scored, after whose content they are named."""
+    if sha256_file(path) != Path(name).stem:
+        raise ResultError(f"{path}: changed after it was scored. Submit again")
 
 
 def title(submission: Submission) -> str:
@@ -324,4 +330,5 @@ def description(submission: Submission, most: int = 100) -> str:
         )
     if len(submission.rescored) > most:
         lines.append(f"\nand {len(submission.rescored) - most} more")
+    lines.append(f"\nChecked by nas360 {__version__}; every row marked yes has the score that its predictions give.")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas360.cli.output import console, print_json, warn
+from nas360.cli.output import console, print_json, progress, warn
 from nas360.errors import ResultError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def rescore(
         bool,
         typer.Option("--check", help="Leave with code 2 when anything moved, or lacks the predictions that it claims."),
     ] = False,
-    panel: Annotated[str, typer.Option(help="Published numbers to rank beside the results: paper, or none.")] = "paper",
+    panel: Annotated[
+        str, typer.Option(help="Published numbers to rank beside the results: paper, published, or none.")
+    ] = "paper",
     tolerance: Annotated[
         float, typer.Option(help="A score that differs by no more is the same, in the metric's unit.")
     ] = 1e-6,
@@ -44,9 +46,9 @@ def rescore(
 ) -> None:
     """Compute all scores again from stored predictions, for instance after a metric was mended; show what moved.
 
-    The predictions must be those of the result, by hash and number, and the data that on which it was scored, by its
-    content. Rows that cannot be scored are listed with the reason. With --write a result file gets the new score and
-    extra metrics, this nas360's version and a note, and nothing else of it changes.
+    The predictions must be those of the result, by hash and number, and the data those on which it was scored, by
+    their content. Rows that cannot be scored are listed with the reason. With --write a result file gets the new score
+    and extra metrics, this nas360's version and a note, and nothing else of it changes.
 
     Examples:
     nas360 rescore runs/
@@ -63,7 +65,9 @@ def rescore(
     beside = load_panel(panel)
     scorer = Scorer(data or [], tolerance)
     files = load_files(results, foreign)
-    found = score_again(files, scorer)
+    with progress() as bar:
+        task = bar.add_task("scoring")
+        found = score_again(files, scorer, report=lambda done, total: bar.update(task, completed=done, total=total))
     moves: list[RankMove] = []
     if to_write(found):
         specs = {name: task.spec for name, task in TASKS.items()}

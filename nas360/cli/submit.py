@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from nas360.cli.output import console, errors, print_json, warn
+from nas360.cli.output import console, errors, print_json, progress, warn
 from nas360.errors import HubError, ResultError, UserError
+from nas360.hub import OFFICIAL_NAMESPACE
 
 if TYPE_CHECKING:
     from nas360.hub import Commit
@@ -31,7 +32,7 @@ def submit(
     ] = False,
     to: Annotated[
         str, typer.Option("--to", metavar="OWNER/NAME", help="Dataset repository on the Hub that holds the results.")
-    ] = "nas360/results",
+    ] = f"{OFFICIAL_NAMESPACE}/results",
     pull_request: Annotated[
         bool, typer.Option("--pr/--no-pr", help="Open a pull request, or commit to main at once.")
     ] = True,
@@ -72,7 +73,16 @@ def submit(
     check_repo_id(to)
     if bare and predictions:
         raise UserError("--predictions and --no-predictions exclude each other. Give one of them")
-    ready = prepare(results, Scorer(data or []), predictions or [], attach=not bare)
+    scorer = Scorer(data or [])
+    with progress() as bar:
+        task = bar.add_task("scoring")
+        ready = prepare(
+            results,
+            scorer,
+            predictions or [],
+            attach=not bare,
+            report=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     for warning in ready.warnings:
         warn(warning)
     _list_files(ready, to)
