@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas360.errors import DatasetError
+from nas360.hub import named_revision
 from nas360.loaders import TASKS
 from nas360.loaders.ahead import ahead
 from nas360.loaders.base import Array, Batch, Loader, Preprocessing, Rows, Task
@@ -20,8 +20,6 @@ from nas360.loaders.cache import open_split
 from nas360.loaders.repository.manifest import MANIFEST, Manifest, read_manifest
 from nas360.loaders.twin import twin
 from nas360.task import Provenance, SplitName, TaskSpec
-
-_REPOSITORY = re.compile(r"^[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?$")
 
 Index = npt.NDArray[np.int64]
 
@@ -240,9 +238,10 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
     if source == "synthetic":
         return TaskData(chosen, twin(chosen), "synthetic")
     folder = Path(source).expanduser()
-    if folder.exists() or not _REPOSITORY.match(str(source)):
+    named = named_revision(str(source))
+    if folder.exists() or named is None:
         return TaskData(chosen, folder, str(source))
-    repo, _, revision = str(source).partition("@")
+    repo, revision = named
     # the pinned revision is one of the task's own repository
     return _from_hub(chosen, repo, revision or (chosen.spec.revision if repo == chosen.spec.repo else "main"))
 

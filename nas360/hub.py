@@ -31,6 +31,7 @@ RepoKind = Literal["dataset", "space", "model"]
 _SHOWN = 300
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9_]{8,}")
 _PASSWORD = re.compile(r"//[^/@\s]*@")
+_REVISION = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -90,6 +91,17 @@ def check_repo_id(repo: str) -> str:
     if not _REPO.fullmatch(repo) or ".." in repo or "--" in repo or repo.endswith((".git", "-", ".")):
         raise UserError(f"{repo!r} is not the name of a repository. Give it as OWNER/NAME, for instance my-lab/ecg")
     return repo
+
+
+def named_revision(source: str) -> tuple[str, str] | None:
+    """Repository and revision (empty where none is given) of `owner/name` or `owner/name@revision`; None for others.
+
+    Example:
+        >>> named_revision("nas360/ecg@v1.0.0"), named_revision("my-lab/ecg"), named_revision("data/of/ecg")
+        (('nas360/ecg', 'v1.0.0'), ('my-lab/ecg', ''), None)
+    """
+    found = _REVISION.fullmatch(source)
+    return (found[1], found[2] or "") if found else None
 
 
 def hub_api() -> HfApi:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from nas360.errors import DatasetError
-from nas360.hub import told
-
-_NAME = re.compile(r"^[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?$")
+from nas360.errors import DatasetError, HubError
+from nas360.hub import named_revision, told
 
 
 def find_repository(source: str | Path) -> tuple[Path, bool]:
@@ -28,11 +25,15 @@ def find_repository(source: str | Path) -> tuple[Path, bool]:
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder, True
-    if folder.exists() or not _NAME.match(str(source)):
+    named = named_revision(str(source))
+    if folder.exists() or named is None:
         raise DatasetError(f"{source} is neither a folder nor the name of a Hub repository (ORG/NAME). Check it")
     from huggingface_hub import HfApi
 
     api = HfApi()
-    repo, _, revision = str(source).partition("@")
-    with told(api, "download", repo):
-        return Path(api.snapshot_download(repo, repo_type="dataset", revision=revision or None)), False
+    repo, revision = named
+    try:
+        with told(api, "download", repo):
+            return Path(api.snapshot_download(repo, repo_type="dataset", revision=revision or None)), False
+    except HubError as cause:
+        raise HubError(f"there is no folder {source} here, and {cause}") from cause

@@ -99,3 +99,4 @@ def test_a_repository_on_the_hub(call: Call, repo: Path, hub: Any) -> None:
     code, out, err = call("verify", "someone/absent")
     assert (code, out) == (2, "")
     assert "cannot download someone/absent" in err
+    assert "there is no folder someone/absent here, and cannot download" in err
