@@ -68,7 +68,8 @@ def submit(
     """
     from nas360.hub import check_repo_id
     from nas360.leaderboard.rescore import Scorer
-    from nas360.leaderboard.submit import prepare, send, write_folder
+    from nas360.leaderboard.send import send, write_folder
+    from nas360.leaderboard.submit import prepare
 
     check_repo_id(to)
     if bare and predictions:

@@ -14,8 +14,9 @@ from nas360.leaderboard import lock
 from nas360.leaderboard.board import rank
 from nas360.leaderboard.entries import write_content
 from nas360.leaderboard.lock import LOCK, check, differences, main, regenerate
+from nas360.leaderboard.send import write_folder
 from nas360.leaderboard.sources import load_panel
-from nas360.leaderboard.submit import prepare, write_folder
+from nas360.leaderboard.submit import prepare
 from nas360.leaderboard.table import build_table
 
 

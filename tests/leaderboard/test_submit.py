@@ -14,8 +14,9 @@ from nas360.leaderboard import submit
 from nas360.leaderboard.check import check_files
 from nas360.leaderboard.entries import write_content
 from nas360.leaderboard.rescore import Scorer, rescore
+from nas360.leaderboard.send import description, send, title, write_folder
 from nas360.leaderboard.sources import load_files
-from nas360.leaderboard.submit import Submission, prepare, send, write_folder
+from nas360.leaderboard.submit import Submission, prepare
 from nas360.loaders import TASKS
 from nas360.results import load_result
 
@@ -104,7 +105,7 @@ def test_two_results_in_one_submission(there: Repo, scored_run: MakeRun) -> None
         "results/my_method/a/result.json",
         "results/my_method/b/result.json",
     }
-    assert submit.title(made) == "my_method: 2 results on 2 tasks"
+    assert title(made) == "my_method: 2 results on 2 tasks"
 
 
 def test_the_same_file_named_twice_stands_once(scored_run: MakeRun) -> None:
@@ -192,7 +193,7 @@ def test_what_was_not_scored_again_says_so(scored_run: MakeRun) -> None:
     (path.parent / "predictions-seed1.npz").unlink()
     made = ready(path)
     assert made.results[0].submission.status == "self_reported" and len(made.files) == 2
-    assert "| no |" in submit.description(made) and "| yes |" in submit.description(made)
+    assert "| no |" in description(made) and "| yes |" in description(made)
 
 
 def test_predictions_that_cannot_be_scored_for_want_of_data_go_along_marked(scored_run: MakeRun) -> None:
@@ -311,6 +312,47 @@ def test_a_submission_is_bounded(scored_run: MakeRun, monkeypatch: pytest.Monkey
 def test_the_description_holds_no_text_of_the_submitter(scored_run: MakeRun) -> None:
     evil = "[click](http://evil) <img src=x> | @everyone"
     path = scored_run(notes=evil, tags=[evil], method={"display_name": evil})
-    text = submit.description(ready(path)) + submit.title(ready(path))
+    text = description(ready(path)) + title(ready(path))
     assert "evil" not in text and "everyone" not in text
     assert text.count("`my_method`") == 1
+
+
+def test_what_changed_after_it_was_scored_is_not_sent(there: Repo, scored_run: MakeRun, tmp_path: Path) -> None:
+    path = scored_run()
+    made = ready(path)
+    (path.parent / "predictions-seed0.npz").write_bytes(b"something else")
+    with pytest.raises(ResultError, match="changed after it was scored"):
+        send(made, REPO)
+    with pytest.raises(ResultError, match="changed after it was scored"):
+        write_folder(made, tmp_path / "out")
+    assert "refs/pr/1" not in there.refs
+    assert not list((tmp_path / "out").rglob("*.npz"))
+
+
+def test_a_compact_file_near_the_limit_stays_readable(scored_run: MakeRun, tmp_path: Path) -> None:
+    path = scored_run()
+    genotype = [[number] for number in range(100_000)]  # indented, this is three times the limit
+    content = json.loads(path.read_text())
+    content["results"][0]["architecture"]["genotype"] = genotype
+    del content["digest"]
+    path.write_text(json.dumps(content, separators=(",", ":")))
+    (entry, _) = write_folder(ready(path), tmp_path / "out")
+    assert load_result(entry).results[0].architecture.genotype == genotype  # type: ignore[union-attr]
+
+
+def test_the_data_of_a_task_is_opened_once(scored_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nas360.loaders.data
+
+    paths = [scored_run(f"{task}{seed}", task, (seed,)) for seed in range(2) for task in ("satellite", "cifar100")]
+    opened, true = [], nas360.loaders.data.load_task
+
+    def counted(task: str, source: Any = None) -> Any:
+        opened.append(task)
+        return true(task, source)
+
+    monkeypatch.setattr(nas360.loaders.data, "load_task", counted)
+    done: list[tuple[int, int]] = []
+    made = prepare(paths, Scorer(), report=lambda *progress: done.append(progress))
+    assert sorted(opened) == ["cifar100", "satellite"] and done == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    # whatever the order of scoring, the entries keep the order of the call
+    assert [row.file for row in made.rescored] == list(map(str, paths))
