@@ -147,8 +147,14 @@ def _moved(rank: float, without: Mapping[str, float]) -> list[str]:
     return [text, furthest if without[furthest] != rank else "none"]
 
 
-def pair_table(board: Board, statistics: Statistics) -> list[TextTable]:
-    """Every pair of methods: wins, and Wilcoxon's test with Holm's correction; the surest differences first."""
+def pair_table(board: Board, statistics: Statistics, most: int | None = None) -> list[TextTable]:
+    """Every pair of methods: wins, and Wilcoxon's test with Holm's correction; the surest differences first.
+
+    Args:
+        board: the leaderboard.
+        statistics: of the same board.
+        most: how many pairs are shown; None shows all.
+    """
     if not statistics.pairs:
         return []
     names = {standing.line.id: standing.line.name for standing in board.standings}
@@ -163,10 +169,13 @@ def pair_table(board: Board, statistics: Statistics) -> list[TextTable]:
             _p(pair.p) if pair.n_tasks else ABSENT,
             _p(pair.p_holm) if pair.n_tasks else ABSENT,
         ]
-        for pair in ordered
+        for pair in ordered[:most]
     ]
     header = ["Pair", "Tasks", "Wins:ties\n:losses", "Win\nrate", "Wilcoxon\np", "Holm\np"]
-    return [TextTable("Pairs of methods over the tasks that both ran", header, rows, (1,))]
+    title = "Pairs of methods over the tasks that both ran"
+    if len(rows) < len(ordered):
+        title += f": the {len(rows)} surest of {len(ordered):,}, all in other formats"
+    return [TextTable(title, header, rows, (1,))]
 
 
 def _share(rate: float | None) -> str:

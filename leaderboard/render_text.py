@@ -27,6 +27,9 @@ WISHED_NAME_WIDTH = 24
 KEPT_NAME_WIDTH = 20
 """Columns are rather left out than names folded below this."""
 
+MAX_PAIRS = 100
+"""In a terminal, where nobody reads more."""
+
 HEADER_WIDTH = 14
 """A longer line of a header is folded, unless the numbers below it are as wide."""
 
@@ -36,7 +39,8 @@ def all_tables(board: Board, view: View, fits: Fits | None = None) -> list[TextT
     found = ranked_tables(board, view, fits)
     if view.statistics is not None and board.standings:
         found += stability_tables(board, view.statistics, fits) if view.stability else []
-        found += pair_table(board, view.statistics) if view.pairs else []
+        most = MAX_PAIRS if fits else None
+        found += pair_table(board, view.statistics, most) if view.pairs else []
     return found + unranked_tables(board)
 
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def _texts(figure: Figure) -> dict[str, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         canvas.draw()
@@ -192,16 +192,12 @@ def test_costs_are_drawn_with_their_front(crowd: Shown, drawn: list[Figure], tmp
     board, statistics = crowd
     plot("cost", board, statistics, tmp_path / "a.png")
     for axes, kind in zip(drawn[0].axes, ("gpu_hours", "parameters"), strict=True):
-        points = {
-            (float(line.get_xdata()[0]), float(line.get_ydata()[0]))  # type: ignore[index]
-            for line in axes.lines
-            if len(line.get_xdata()) == 1  # type: ignore[arg-type]
-        }
+        lines: list[Any] = [line.get_xydata().tolist() for line in cast("Any", axes.lines)]
         known = {(point.cost, point.error) for point in statistics.costs[kind].values() if np.isfinite(point.error)}
-        assert points == known
-        (stairs,) = [line for line in axes.lines if len(line.get_xdata()) > 1]  # type: ignore[arg-type]
+        assert {tuple(points[0]) for points in lines if len(points) == 1} == known
+        (stairs,) = [points for points in lines if len(points) > 1]
         on_front = [statistics.costs[kind][line] for line in statistics.pareto[kind]]
-        assert list(stairs.get_xdata())[:-1] == [point.cost for point in on_front]  # type: ignore[arg-type]
+        assert [cost for cost, _ in stairs[:-1]] == [point.cost for point in on_front]
     text = "\n".join(_texts(drawn[0]))
     assert "Hollow: over fewer than 10 tasks" in text
     assert "Without GPU-hours: Method" in text

@@ -287,6 +287,9 @@ def test_pairs_begin_with_the_surest(board: Board) -> None:
     assert p[0] == min(p)
     (apart,) = [row for row in table.rows if row[0] == "AMBER : Auto-DeepLab"]
     assert apart[1:] == ["0", "0:0:0", "-", "-", "-"]
+    (some,) = pair_table(board, statistics, most=3)
+    assert some.rows == table.rows[:3]
+    assert some.title.endswith("the 3 surest of 21, all in other formats")
 
 
 def test_the_best_of_each_task_is_marked(board: Board) -> None:
