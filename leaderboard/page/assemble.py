@@ -44,6 +44,8 @@ def page(board: Board, statistics: Statistics | None = None) -> str:
         f"{n_methods} method{'' if n_methods == 1 else 's'} on {n_tasks} task{'' if n_tasks == 1 else 's'}, by the "
         "median of their ranks; lower is better."
     )
+    data = page_data(board, statistics)
+    made_by = f"Made by nas360 {__version__}; SHA-256 of the data: {data['generated']['sha256'][:16]}."
     filled = Template(_read("template.html")).substitute(
         policy=policy,
         summary=summary,
@@ -54,8 +56,8 @@ def page(board: Board, statistics: Statistics | None = None) -> str:
         certainty=static.certainty(board, statistics),
         provenance=static.provenance_table(board),
         warnings=static.warnings(board),
-        generated=text(f"Made by nas360 {__version__}. Ranks, profiles and areas are computed again as you filter."),
-        data=script_json(page_data(board, statistics)),
+        generated=text(made_by),
+        data=script_json(data),
         script=script,
     )
     # a name made in code may hold half of a surrogate pair, which no UTF-8 file can

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from nas360.leaderboard.board import Board
+from nas360.leaderboard.page.escape import script_json
 from nas360.leaderboard.profiles import TAU_MAX_SHORT
 from nas360.leaderboard.statistics import Statistics
 from nas360.leaderboard.table import Cell, Line
@@ -56,14 +58,15 @@ def page_data(board: Board, statistics: Statistics | None) -> dict[str, Any]:
 
     Returns:
         `lines`: the ranked ones in order, then the others, each with its `cells` by task. A cell's `error` is null
-        where a seed failed, `sources` and `notes` are places in `texts`.
+        where a seed failed, `sources` and `notes` are places in `texts`. `generated` has nas360's version and a
+        hash over all the rest, by which two pages can be compared.
     """
     from nas360 import __version__
 
     texts = Texts()
     lines = [_line(standing.line, standing.cells, texts) for standing in board.standings]
     lines += [_line(entry.line, entry.cells, texts) for entry in board.unranked]
-    return {
+    content = {
         "tasks": [_task(spec) for spec in board.table.specs.values()],
         "lines": lines,
         "texts": list(texts.all),
@@ -71,8 +74,9 @@ def page_data(board: Board, statistics: Statistics | None) -> dict[str, Any]:
         "included": [mark for mark in board.included if any(mark in line["marks"] for line in lines)],
         "ends": [_short(end) for end in area_ends(board)],
         "statistics": None if statistics is None else _statistics(statistics),
-        "generated": {"nas360": __version__, "lines": len(lines), "tasks": len(board.table.specs)},
     }
+    mark = hashlib.sha256(script_json(content).encode()).hexdigest()
+    return content | {"generated": {"nas360": __version__, "sha256": mark}}
 
 
 def metric_names(spec: TaskSpec) -> tuple[str, str]:

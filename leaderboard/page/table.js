@@ -2,13 +2,13 @@
 const Table = (() => {
   const { h, s, get, put, number, rank, percent, spread, score, name, head, choice } = Dom;
 
-  const columns = ({ data, board }) => [
+  const columns = ({ data, board, whole }) => [
     { id: "name", head: "Method", sort: true, kind: "name", value: ({ line }) => line.name.toLowerCase() },
     { id: "median", head: "Median rank", sort: true, title: "Over the tasks that the method ran; lower is better",
       value: (standing) => standing.medianRank },
-    data.statistics && { id: "low", head: "95 % interval", sort: true, kind: "interval",
+    data.statistics && whole && { id: "low", head: "95 % interval", sort: true, kind: "interval",
       title: "Of the median rank, by bootstrap over tasks and seeds", value: ({ line }) => data.statistics.rank_interval[line.id]?.[0] ?? NaN },
-    data.statistics && { id: "ties", head: "Ties", sort: true, title: "Methods that share a letter cannot be told apart",
+    data.statistics && whole && { id: "ties", head: "Ties", sort: true, title: "Methods that share a letter cannot be told apart",
       value: ({ line }) => data.statistics.tie_group[line.id] ?? "" },
     { id: "mean", head: "Mean rank", sort: true, value: (standing) => standing.meanRank },
     { id: "gain", head: ["Better", board.baseline && h("small", null, "than ", name(short(data, board.baseline)))], sort: true, title: board.baseline ? `Median over tasks of the error saved against ${board.baseline}` : "No method to compare with is shown",
@@ -47,7 +47,7 @@ const Table = (() => {
   /* A rank interval as text and as a small bar on the scale from 1 to the last place. */
   const interval = (view, standing) => {
     const ends = view.data.statistics.rank_interval[standing.line.id];
-    if (!view.whole || !ends) return "–";
+    if (!ends) return "–";
     const last = Math.max(2, view.board.standings.length);
     const x = (value) => 3 + (54 * (value - 1)) / (last - 1);
     return [
@@ -83,7 +83,7 @@ const Table = (() => {
               view.swatch(line), name(line.name)),
             h("small", null, name(line.kind)));
         case "low": return h("td", { class: "interval" }, interval(view, standing));
-        case "ties": return h("td", null, view.whole ? view.data.statistics.tie_group[line.id] ?? "–" : "–");
+        case "ties": return h("td", null, view.data.statistics.tie_group[line.id] ?? "–");
         case "median": return h("td", { class: "lead-number" }, rank(standing.medianRank));
         case "mean": return h("td", null, number(standing.meanRank, 2));
         case "gain": return h("td", null, percent(standing.improvement));

@@ -108,38 +108,3 @@ def make_file() -> Callable[..., ResultFile]:
         )
 
     return make
-
-
-@pytest.fixture(scope="session")
-def crowd(
-    specs: Mapping[str, TaskSpec], make_row: Callable[..., dict[str, Any]], make_file: Callable[..., ResultFile]
-) -> dict[str, ResultFile]:
-    """20 methods × 10 tasks × 3 seeds with ties, tasks not run, failed seeds, perfect scores, notes, costs and other
-    conditions: whatever a board can hold."""
-    import numpy as np
-
-    rng = np.random.default_rng(7)
-    files = {}
-    for method in range(20):
-        rows = []
-        for task, spec in specs.items():
-            if rng.random() < 0.15:
-                continue
-            high = 1.0 if spec.unit in ("fraction", "ratio") else 90.0
-            level = round(float(rng.uniform(0.05, 0.9)), 1) * high * (rng.random() > 0.04)
-            conditions = {"budget": "small"} if rng.random() < 0.1 else {}
-            conditions |= {"provenance": "generated"} if rng.random() < 0.1 else {}
-            for seed in range(3):
-                score = None if rng.random() < 0.02 else min(high, level * float(rng.choice([1.0, 1.05])))
-                if score is not None and spec.direction == "higher":
-                    score = 1.0 - score
-                hours = float(rng.lognormal(2)) if method % 3 else None
-                cost = {"search_seconds": 1.0, "train_seconds": 1.0, "gpu_hours": hours}
-                notes = "a smaller batch" if method % 5 == 2 else ""
-                changes = {"seed": seed, "cost": cost, "notes": notes, **conditions}
-                if score is not None:
-                    changes["architecture"] = {"space": "a space", "params": int(rng.lognormal(12))}
-                rows.append(make_row(task, score, **changes))
-        name = "wrn" if method == 4 else f"method-{method}"
-        files[f"{name}.json"] = make_file(name, rows, run_id=f"run-{method}", display_name=f"Method {method}")
-    return files

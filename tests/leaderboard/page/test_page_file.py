@@ -68,11 +68,6 @@ class _Parsed(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def paper_board(paper: dict[str, ResultFile], specs: Mapping[str, TaskSpec]) -> Board:
-    return rank(build_table(paper, specs))
-
-
-@pytest.fixture(scope="module")
 def paper_page(paper_board: Board) -> _Parsed:
     return _Parsed(page(paper_board, analyse(paper_board, draws=50)))
 
