@@ -288,7 +288,10 @@ def differs(old: Any, new: Any, tolerance: float = TOLERANCE) -> bool:
     if isinstance(old, bool) or isinstance(new, bool):
         return old is not new
     if isinstance(old, int | float) and isinstance(new, int | float):
-        return not abs(old - new) <= tolerance
+        try:
+            return not abs(old - new) <= tolerance
+        except OverflowError:  # a whole number that no float reaches
+            return True
     if isinstance(old, list | tuple) and isinstance(new, list | tuple):
         return len(old) != len(new) or any(differs(a, b, tolerance) for a, b in zip(old, new, strict=True))
     if isinstance(old, dict) and isinstance(new, dict):
