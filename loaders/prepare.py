@@ -224,7 +224,7 @@ def _present(out: Path, task: Task, key: str, overwrite: bool) -> bool:
             f"{out} holds a dataset that was made from other raw files or by another version. "
             f"Give --overwrite to replace it, or another --out"
         )
-    files = {file.path: file.sha256 for split in manifest.all_splits() for file in split.files}
+    files = {file.path: file.sha256 for file in manifest.all_files()}
     # one that lost data is made anew
     if not all((out / path).is_file() and sha256_file(out / path) == known for path, known in files.items()):
         return False

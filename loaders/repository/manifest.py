@@ -86,6 +86,10 @@ class Manifest(Frozen):
         """The splits, then those of the further configurations."""
         return (*self.splits.values(), *self.configs.values())
 
+    def all_files(self) -> tuple[DataFile, ...]:
+        """The Parquet files of all of these."""
+        return tuple(file for split in self.all_splits() for file in split.files)
+
     def public(self) -> Mapping[str, Any]:
         """The manifest as plain JSON values."""
         return self.model_dump(mode="json")

@@ -193,9 +193,10 @@ def _files(folder: Path, task: Task, manifest: Manifest) -> dict[str, Path]:
     Raises:
         DatasetError: when one is missing, or is a link.
     """
-    from nas360.loaders.repository.verify import AUDIT, data_files, expected_texts
+    from nas360.loaders.repository.texts import AUDIT
+    from nas360.loaders.repository.verify import expected_texts
 
-    names = [*expected_texts(folder, task, manifest), *(file.path for file in data_files(manifest))]
+    names = [*expected_texts(folder, task, manifest), *(file.path for file in manifest.all_files())]
     names += [name for name in (AUDIT, *BESIDE) if name not in names and (folder / name).exists()]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:

@@ -103,7 +103,7 @@ def verify(folder: Path, quick: bool = False, report: Report = lambda step, done
     damaged = _check_files(folder, manifest, faults, report)
     wanted = expected_texts(folder, task, manifest)
     _check_texts(folder, wanted, faults)
-    _check_strangers(folder, {file.path for file in data_files(manifest)} | set(wanted), faults)
+    _check_strangers(folder, {file.path for file in manifest.all_files()} | set(wanted), faults)
     from nas360.loaders.repository.verify_rows import check_rows
 
     check_rows(
@@ -120,14 +120,9 @@ def verify(folder: Path, quick: bool = False, report: Report = lambda step, done
     return faults.found
 
 
-def data_files(manifest: Manifest) -> list[DataFile]:
-    """All Parquet files that a manifest names, of further configurations too."""
-    return [file for entry in (*manifest.splits.values(), *manifest.configs.values()) for file in entry.files]
-
-
 def _check_files(folder: Path, manifest: Manifest, faults: Faults, report: Report) -> frozenset[str]:
     """Compare sizes and hashes; the paths of the files that are not as the manifest says."""
-    files = data_files(manifest)
+    files = manifest.all_files()
     total = sum(file.bytes for file in files)
     damaged: set[str] = set()
     done = 0
@@ -289,6 +284,3 @@ def _check_audit(folder: Path, manifest: Manifest, faults: Faults) -> None:
         faults.error("audit", f"{AUDIT} is not of this data. Make it anew with `nas360 audit {folder}`")
     elif not isinstance(content.get("summary"), dict):
         faults.error("audit", f"{AUDIT} has no summary. Make it anew with `nas360 audit {folder}`")
-
-
-__all__ = ["AUDIT", "Fault", "Faults", "Report", "data_files", "expected_texts", "verify"]

@@ -188,7 +188,7 @@ def test_every_repository_has_its_texts(task: Task, synthetic_repo: Repo) -> Non
     made = texts(task, manifest)
     assert set(made) == {"README.md", "metric.py", "manifest.json", "croissant.json", "eval.yaml", "CHANGELOG.md"}
     assert {name: (folder / name).read_text(encoding="utf-8") for name in made} == made
-    files = {one.path: one.sha256 for one in (file for split in manifest.all_splits() for file in split.files)}
+    files = {one.path: one.sha256 for one in manifest.all_files()}
     assert {path: sha256_file(folder / path) for path in files} == files
     metadata = mlcroissant.Dataset(jsonld=folder / "croissant.json").metadata
     assert not metadata.ctx.issues.errors
