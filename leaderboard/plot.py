@@ -97,5 +97,5 @@ def plot(kind: str, board: Board, statistics: Statistics | None, path: Path) -> 
             if left_out
             else ""
         )
-    plot_critical_difference(board, statistics, path)  # it names itself whom it leaves out
-    return ""
+    left_out = plot_critical_difference(board, statistics, path)
+    return f"{path} shows the methods of the best mean rank; {left_out} more are left out" if left_out else ""

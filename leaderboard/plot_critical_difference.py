@@ -7,6 +7,7 @@ left out. Ranks are among the methods of the picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ from nas360.leaderboard.statistics import Statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+MAX_LINES = 30
+"""More fill no page; the best by mean rank are drawn, with the distance of all."""
 
 ROW = 0.21
 """Height of a name, in inches; a bar takes `BAR`."""
@@ -46,7 +50,8 @@ def plot_critical_difference(board: Board, statistics: Statistics, path: Path) -
         path: ends in .png, .svg or .pdf. Equal boards give equal files.
 
     Returns:
-        How many ranked lines were left out because they did not run every task.
+        How many complete lines were left out because there are more than `MAX_LINES`. The picture names those that did
+        not run every task.
 
     Raises:
         UserError: fewer than three complete lines or two tasks, for which there is no such test; or the suffix is not
@@ -60,7 +65,7 @@ def plot_critical_difference(board: Board, statistics: Statistics, path: Path) -
                 f"{path}: no critical difference to draw: too few tasks, or methods that ran all of them. "
                 "Narrow --tasks to those that more methods ran"
             )
-        ordered = sorted(friedman.mean_rank.items(), key=lambda pair: (pair[1], pair[0]))
+        ordered = sorted(friedman.mean_rank.items(), key=lambda pair: (pair[1], pair[0]))[:MAX_LINES]
         names = {standing.line.id: standing.line.name for standing in board.standings}
         bars = cliques([rank for _, rank in ordered], distance)
         absent = [standing.line.name for standing in board.standings if standing.line.id not in friedman.lines]
@@ -69,6 +74,8 @@ def plot_critical_difference(board: Board, statistics: Statistics, path: Path) -
             f"(1 is best).\nFriedman: χ² = {friedman.statistic:.2f}, p {_p(friedman.p)}. "
             f"Critical difference (Nemenyi, alpha 0.05): {distance:.2f}; methods joined by a bar are not told apart."
         )
+        if len(ordered) < friedman.n_methods:
+            facts += f"\nShown: the best {len(ordered)}."
         if absent:
             facts += "\n" + listing("Left out, without a value on every task: ", absent, 115)
         rows = -(-len(ordered) // 2)
@@ -85,7 +92,7 @@ def plot_critical_difference(board: Board, statistics: Statistics, path: Path) -
         axes.set_ylim(-below - words, above)
         _draw(axes, methods, bars, distance, (left, width - right))
         axes.text(0.15, -below - 0.06, facts, fontsize=7.5, color=GREY, va="top", linespacing=1.35)
-    return len(absent)
+    return friedman.n_methods - len(ordered)
 
 
 def cliques(ranks: Sequence[float], distance: float) -> list[tuple[int, int]]:
@@ -120,7 +127,8 @@ def _draw(
     count = len(methods)
     rows = -(-count // 2)
     left, right = ends
-    low, high = 1, count
+    # all ranks there are, unless some of the lines are left out
+    low, high = 1, max(count, math.ceil(methods[-1][1]))
     scale = (right - left) / (high - low)
 
     def place(rank: float) -> float:

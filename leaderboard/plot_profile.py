@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nas360.errors import UserError
 from nas360.leaderboard.board import Board, Standing
-from nas360.leaderboard.plot_style import COLOURS, GREY, STYLES, picture, short, text_width
+from nas360.leaderboard.plot_style import COLOURS, GREY, MARKERS, STYLES, picture, short, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,11 @@ def plot_profile(board: Board, path: Path) -> int:
                 color=COLOURS[index % len(COLOURS)],
                 # shifted from round to round, so that no pair of colour and style comes twice
                 linestyle=STYLES[(index + index // len(COLOURS)) % len(STYLES)],
-                linewidth=1.8,
+                linewidth=1.8 if index < len(STYLES) else 1.2,
+                # dashes come twice: the second time with a sign at each jump, for print without colour
+                marker=MARKERS[index - len(STYLES)] if index >= len(STYLES) else None,
+                markersize=4.5,
+                markerfacecolor="white",
                 label=label,
                 solid_joinstyle="miter",
                 zorder=3 + (len(shown) - index) / 100,

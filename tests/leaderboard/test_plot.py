@@ -20,8 +20,9 @@ from nas360.errors import MissingExtraError, UnknownNameError, UserError
 from nas360.leaderboard.board import Board, rank
 from nas360.leaderboard.plot import KINDS, MAX_LINES, pictures, plot, plot_profile
 from nas360.leaderboard.plot_cost import MAX_LINES as MAX_COST_LINES
+from nas360.leaderboard.plot_critical_difference import MAX_LINES as MAX_COMPLETE
 from nas360.leaderboard.plot_critical_difference import cliques
-from nas360.leaderboard.plot_style import COLOURS, MARKERS, STYLES, listing, logarithmic_ticks
+from nas360.leaderboard.plot_style import listing, logarithmic_ticks
 from nas360.leaderboard.sources import load_panel
 from nas360.leaderboard.statistics import CostPoint, Statistics, analyse
 from nas360.leaderboard.table import build_table
@@ -154,12 +155,38 @@ def test_equal_boards_give_equal_files(suffix: str, kind: str, crowd: Shown, tmp
         assert width > 1200 < 2.2 * height
 
 
-def test_lines_and_points_differ_without_colour() -> None:
-    styles = [(STYLES[(k + k // len(COLOURS)) % len(STYLES)], COLOURS[k % len(COLOURS)]) for k in range(MAX_LINES)]
-    assert len(set(styles)) == MAX_LINES
-    assert len(set(styles[: len(STYLES)])) == len({style for style, _ in styles[: len(STYLES)]}) == len(STYLES)
-    marks = {(MARKERS[k % len(MARKERS)], k < len(MARKERS)) for k in range(MAX_COST_LINES)}
-    assert len(marks) == MAX_COST_LINES
+def test_lines_and_points_differ_without_colour(crowd: Shown, drawn: list[Figure], tmp_path: Path) -> None:
+    board, statistics = crowd
+    plot("profile", board, statistics, tmp_path / "a.png")
+    plot("cost", board, statistics, tmp_path / "b.png")
+    profile, cost = drawn
+    for legend, count in ((profile.axes[0].get_legend(), MAX_LINES), (cost.legends[0], 20)):
+        lines: list[Any] = list(cast("Any", legend).get_lines())
+        looks = {
+            (
+                str(line._dash_pattern),  # what `get_linestyle` calls "--" for all patterns
+                line.get_marker(),
+                line.get_markeredgecolor() == "black" and line.get_color() != "black",
+            )
+            for line in lines
+        }
+        assert len(lines) == len(looks) == count
+
+
+def test_of_many_complete_lines_the_best_are_drawn(
+    specs: Mapping[str, TaskSpec], make_file: Any, make_row: Any, drawn: list[Figure], tmp_path: Path
+) -> None:
+    rows = [
+        (k, [make_row(task, 0.3 + k / 1000) for task in ("cifar100", "spherical")]) for k in range(MAX_COMPLETE + 3)
+    ]
+    board = rank(
+        build_table({f"{k}": make_file(f"m{k}", found) for k, found in rows}, specs, ["cifar100", "spherical"])
+    )
+    told = plot("critical-difference", board, analyse(board, 1), tmp_path / "a.png")
+    assert "3 more are left out" in told
+    text = "\n".join(_texts(drawn[0]))
+    assert f"Shown: the best {MAX_COMPLETE}." in text
+    assert f"m{MAX_COMPLETE}" not in text
 
 
 def test_the_diagram_is_of_complete_lines_and_says_so(paper_board: Shown, drawn: list[Figure], tmp_path: Path) -> None:
