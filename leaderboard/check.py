@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nas360.faults import Fault, make
+from nas360.faults import MAX_LISTED, Fault, make
 from nas360.leaderboard.check_across import Summary, across, summarise
 from nas360.leaderboard.check_names import name_faults, unsafe_name
 from nas360.leaderboard.check_plausible import by_task, file_warnings, row_warnings
 from nas360.leaderboard.check_read import NO_CONTENT, decode, parse, read_bytes
 from nas360.registry import did_you_mean
 from nas360.rules import has_secret, spec_faults
-from nas360.schema_faults import below, content_faults
+from nas360.schema_faults import below, content_faults, too_long
 from nas360.task import TaskSpec
 
 __all__ = ["Fault", "check_bytes", "check_file", "check_files"]
@@ -91,16 +91,21 @@ def check_bytes(
     told = {fault.pointer for fault in strict}
     for fault in _content_faults(content, specs, now or datetime.now(UTC)):
         # what follows from a breach of strictness at the same place is not told again
+        if len(faults) > 2 * MAX_LISTED:
+            break
         if not (fault.pointer in told or (loose and fault.pointer == "/digest")):
             faults.append(fault)
-    faults = [replace(fault, file=file) for fault in faults]
-    return _ordered(faults), summarise(file, content, specs) if isinstance(content, dict) else None
+    faults = _ordered([replace(fault, file=file) for fault in faults])
+    if len(faults) > MAX_LISTED:
+        more = make("W023", "", f"more than {MAX_LISTED:,} faults; the others are not listed", "mend these first")
+        faults[MAX_LISTED:] = [replace(more, file=file)]
+    return faults, summarise(file, content, specs) if isinstance(content, dict) else None
 
 
 def _content_faults(content: Any, specs: Mapping[str, TaskSpec], now: datetime) -> Iterator[Fault]:
     own = content_faults(content)
     yield from own
-    if not isinstance(content, dict) or (own and own[0].code == "NAS360-E012"):
+    if not isinstance(content, dict) or (own and own[0].code == "NAS360-E012") or too_long(content):
         return
     told = {(fault.code, fault.pointer) for fault in own}
     for index, row, spec in by_task(content, specs):

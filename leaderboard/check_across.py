@@ -11,6 +11,7 @@ from nas360.faults import Fault, make, show
 from nas360.leaderboard.check_names import skeleton
 from nas360.leaderboard.table import FAULTY
 from nas360.rules import at, is_published, row_key, rows_of
+from nas360.schema_faults import MAX_ROWS
 from nas360.task import TaskSpec
 
 _Place = tuple[str, str]  # file, pointer
@@ -51,7 +52,7 @@ def summarise(file: str, content: Any, specs: Mapping[str, TaskSpec]) -> Summary
     runs: list[tuple[tuple[object, ...], int, str]] = []
     data: list[tuple[str, int, str, int]] = []
     tasks: set[str] = set()
-    for index, row in enumerate(rows_of(content)):
+    for index, row in enumerate(rows_of(content)[:MAX_ROWS]):
         key = row_key(row)
         if key is None or key[0] not in specs:
             continue

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas360.faults import Fault, make, step
+from nas360.faults import MAX_LISTED, Fault, make, step
 from nas360.rules import has_secret
 from nas360.values import MAX_DEPTH
 
@@ -82,7 +82,7 @@ def scan(text: str) -> Scan:
         elif top is not None and top.keys is not None and top.wants_key and kind == "text":
             key = _text(token)
             top.place = top.pointer + step(key)
-            if key in top.keys:
+            if key in top.keys and len(found.faults) <= MAX_LISTED:
                 found.faults.append(_twice(top, key))
             top.keys.add(key)
             found.lines.setdefault(top.place, line)
@@ -97,7 +97,7 @@ def scan(text: str) -> Scan:
                     )
                     return found
                 stack.append(_Open(place, set() if token == "{" else None))
-            else:
+            elif len(found.faults) <= MAX_LISTED:
                 found.faults += _scalar_faults(place, token, kind)
     return found
 

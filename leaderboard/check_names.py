@@ -54,7 +54,11 @@ def name_faults(content: Any) -> Iterator[Fault]:
     for index, row in enumerate(rows_of(content)):
         path = at(row, "predictions", "path")
         if isinstance(path, str):
-            names += [(f"/results/{index}/predictions/path", part, True) for part in path.split("/")]
+            names += [
+                (f"/results/{index}/predictions/path", part, True)
+                for part in path.split("/")
+                if part not in ("", ".", "..")
+            ]
     for pointer, name, signs in names:
         why = unsafe_name(name, signs) if isinstance(name, str) else ""
         if why:

@@ -286,6 +286,9 @@ _WARNINGS: dict[str, Code] = {
     "W022": Code(
         "a link", "Links are not followed, for they may lead out of the folder.", "Put the file itself there."
     ),
+    "W023": Code(
+        "more faults", "A list of thousands of faults helps nobody.", "Mend those that are listed, and validate again."
+    ),
 }
 
 CODES: dict[str, Code] = {

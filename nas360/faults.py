@@ -12,6 +12,9 @@ NOTHING = object()
 
 Severity = Literal["error", "warning"]
 
+MAX_LISTED = 1000
+"""Faults of one file that are listed: a megabyte can hold hundreds of thousands, which nobody reads."""
+
 
 @dataclass(frozen=True)
 class Fault:

@@ -41,7 +41,7 @@ from nas360.schema import (
     Status,
     Submission,
 )
-from nas360.schema_faults import content_faults, digest
+from nas360.schema_faults import content_faults, digest, too_long
 from nas360.task import Provenance, TaskSpec
 
 __all__ = [
@@ -78,7 +78,7 @@ MAX_BYTES = MIB
 
 
 class _Faulty(Exception):
-    """It is no result file of a version that is known."""
+    """It is no result file of a version that is known, or a bomb."""
 
 
 def load_result(path: Path) -> ResultFile:
@@ -98,7 +98,7 @@ def load_result(path: Path) -> ResultFile:
     content = parse_json(text, str(path), ResultError)
     faults: list[Fault] = []
     try:
-        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION or too_long(content):
             raise _Faulty
         result = ResultFile.model_validate(content)
         if (result.digest is not None and result.digest != digest(content)) or may_hold_secret(text):

@@ -7,15 +7,22 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from nas360.faults import NOTHING, Fault, make, show, step
+from nas360.faults import MAX_LISTED, NOTHING, Fault, make, show, step
 from nas360.registry import nearest
 from nas360.rules import cost_faults, file_faults, has_secret, is_published, row_faults, rows_of, secret_faults
 from nas360.schema import FIELDS, RULE, SCHEMA_VERSION, ResultFile
 from nas360.values import PATTERNS
+
+MAX_ROWS = 5000
+"""A row takes more than 400 bytes, and a file at most a mebibyte."""
+
+_SUGGESTIONS = 50
+"""Faults of a file for which the nearest known key is looked up, which takes milliseconds each."""
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -56,8 +63,17 @@ def content_faults(content: Any) -> list[Fault]:
                 version,
             )
         ]
-    faults = [*_schema_faults(content), *rule_faults(content), *_digest_faults(content)]
+    if too_long(content):
+        rule = f"{len(rows_of(content)):,} rows, more than the {MAX_ROWS:,} that can be whole in a file of this size"
+        return [make("E026", "/results", rule, "write one file a task")]
+    every = chain(_schema_faults(content), rule_faults(content), _digest_faults(content))
+    faults = list(islice(every, MAX_LISTED + 1))
     return list({(fault.code, fault.pointer): fault for fault in reversed(faults)}.values())[::-1]
+
+
+def too_long(content: Any) -> bool:
+    """Whether a file has more rows than can be good ones; to tell of each would take minutes."""
+    return len(rows_of(content)) > MAX_ROWS
 
 
 def rule_faults(content: Any) -> Iterator[Fault]:
@@ -134,15 +150,15 @@ def _schema_faults(content: dict[str, Any]) -> list[Fault]:
         return []
     # pydantic counts only good rows, and so adds "at least 1 item" when every row has a fault of its own
     rows = any(fault["loc"][:1] == ("results",) and len(fault["loc"]) > 1 for fault in found)
-    faults = [
-        _schema_fault(fault) for fault in found if fault["type"] != RULE and not (rows and fault["loc"] == ("results",))
-    ]
+    own = (fault for fault in found if fault["type"] != RULE and not (rows and fault["loc"] == ("results",)))
+    listed = enumerate(islice(own, MAX_LISTED + 1))
+    faults = [_schema_fault(fault, suggest=index < _SUGGESTIONS) for index, fault in listed]
     if faults or any(rule_faults(content)):
         return faults
     return [make("E029", "", str(fault["msg"])) for fault in found]  # never silent, whatever the rules overlook
 
 
-def _schema_fault(fault: Any) -> Fault:
+def _schema_fault(fault: Any, suggest: bool) -> Fault:
     place = list(fault["loc"])
     if place[:1] == ["results"] and len(place) > 2 and place[2] in _TAGS:
         del place[2]  # the name of the union's branch, which the file does not have
@@ -155,7 +171,7 @@ def _schema_fault(fault: Any) -> Fault:
         pointer = "".join(step(key) for key in place[:-1])
         return make(code, pointer, "holds a key that is not allowed", "remove it")
     if kind == "extra_forbidden":
-        return make(code, pointer, *_unknown_key(str(place[-1])))
+        return make(code, pointer, *_unknown_key(str(place[-1]), suggest))
     if kind in _KINDS:
         message = _KINDS[kind]
     elif kind == "string_pattern_mismatch":
@@ -174,8 +190,8 @@ def _code_by_ending(kind: str) -> str:
     return "E022" if kind.endswith(("_type", "_from_float", "_attributes")) else "E029"
 
 
-def _unknown_key(key: str) -> tuple[str, str]:
+def _unknown_key(key: str, suggest: bool) -> tuple[str, str]:
     if key in FIELDS:
         return "does not belong here", "a row either has `published` or is one run with a seed"
-    near = nearest(key[:80], FIELDS)
+    near = nearest(key[:80], FIELDS) if suggest else None
     return "unknown key", f"did you mean {near!r}?" if near else "remove it (free text goes into `notes`)"
