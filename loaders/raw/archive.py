@@ -369,4 +369,5 @@ def fingerprint(path: Path) -> str:
     listing = [
         f"{file.relative_to(path).as_posix()} {sha256_file(file)}" for file in sorted(path.rglob("*")) if file.is_file()
     ]
-    return hashlib.sha256("\n".join(listing).encode()).hexdigest()
+    # a name that is no UTF-8 comes with surrogates
+    return hashlib.sha256("\n".join(listing).encode(errors="surrogateescape")).hexdigest()

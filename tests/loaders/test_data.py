@@ -157,6 +157,8 @@ def test_a_cache_without_room_is_told(synthetic_repo: Repo, tmp_path: Path, monk
     monkeypatch.setenv("NAS360_CACHE", str(tmp_path / "file"))
     with pytest.raises(DatasetError, match=r"cannot be written .* NAS360_CACHE"):
         load_task("ecg", synthetic_repo("ecg")).rows("test")
+    with pytest.raises(DatasetError, match=r"cannot be kept in .* NAS360_CACHE"):
+        load_task("ecg", "synthetic")
 
 
 def test_the_wrong_task_is_refused(synthetic_repo: Repo) -> None:

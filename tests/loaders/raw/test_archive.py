@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import tarfile
 import tracemalloc
@@ -250,3 +251,10 @@ def test_the_fingerprint_of_a_folder_knows_names_and_contents(tmp_path: Path) ->
     assert first == fingerprint(_folder(tmp_path / "two", FILES))
     assert first != fingerprint(_folder(tmp_path / "three", {**FILES, "top/a.txt": b"other"}))
     assert first != fingerprint(_folder(tmp_path / "four", {"top/c.txt": b"first", "top/b.bin": FILES["top/b.bin"]}))
+
+
+def test_names_that_are_no_utf_8_have_a_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    before = fingerprint(tmp_path)
+    (tmp_path / os.fsdecode(b"\xff.bin")).touch()
+    assert fingerprint(tmp_path) != before
