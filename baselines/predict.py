@@ -48,7 +48,8 @@ def predict(
         TrainingError: an output is not finite.
     """
     watcher = watcher or Silent()
-    batches = Batches(rows, preprocessing, batch_size)
+    # maps of different sizes are padded to the largest of their batch, and padding is seen: each stands alone
+    batches = Batches(rows, preprocessing, 1 if -1 in spec.prediction_shape else batch_size)
     found: list[Tensor] = []
     sizes: list[Array] = []
     at_a_time = batch_size * math.prod(spec.input_shape)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nas360.baselines.predict import inputs_a_row, predict
 from nas360.loaders.base import Array, Batch, OutputScale, Rows
@@ -82,6 +83,16 @@ def test_classes_are_those_of_the_mean_logits(toy: Toy) -> None:
     model = Mean(lambda x: table[x[:, 0, 0].long()])
     values = predict(model, split(count=np.array([3, 2])), Windows(), toy(1, "point").spec, CPU, 8)
     assert np.asarray(values).tolist() == [1, 0]
+
+
+def test_a_prediction_does_not_hang_on_the_others_of_its_batch(toy: Toy) -> None:
+    spec = toy(2, "real").spec.model_copy(update={"prediction_shape": (-1, -1)})
+    # a bias, and a mean over all positions, tell padding from no padding
+    model = Mean(lambda x: functional.avg_pool2d(x + 1, 3, 1, 1)[:, 0] + x.mean(dim=(1, 2, 3))[:, None, None])
+    rows = split(size=np.array([5, 30, 12, 7]))
+    alone, together = (predict(model, rows, Maps(), spec, CPU, size) for size in (1, 4))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
