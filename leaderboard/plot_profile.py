@@ -69,6 +69,7 @@ def plot_profile(board: Board, path: Path) -> int:
                 linewidth=1.8 if index < len(STYLES) else 1.2,
                 # dashes come twice: the second time with a sign at each jump, for print without colour
                 marker=MARKERS[index - len(STYLES)] if index >= len(STYLES) else None,
+                markevery=list(range(len(tau))),  # not at the edge of the picture
                 markersize=4.5,
                 markerfacecolor="white",
                 label=label,
