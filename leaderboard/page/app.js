@@ -8,7 +8,13 @@ const App = (() => {
   const same = (a, b) => a.length === b.length && a.every((value) => b.includes(value));
 
   const compute = (state) =>
-    Ranks.rank(data.lines.filter((line) => state.methods.includes(line.id)), state.tasks, state.baseline, state.include, data.ends);
+    Ranks.rank(
+      data.lines.filter((line) => state.methods.includes(line.id)),
+      state.tasks,
+      state.baseline,
+      state.include,
+      data.ends,
+    );
 
   const view = {
     data,
@@ -17,9 +23,17 @@ const App = (() => {
     whole: true,
     /* A line keeps its colour and dashes whatever is filtered. */
     look: (line) => `c${order.get(line.id) % colours} d${Math.floor(order.get(line.id) / colours) % 4}`,
-    swatch: (line) => Dom.s("svg", { class: "swatch", viewBox: "0 0 18 8", width: 18, height: 8, "aria-hidden": "true" },
-      Dom.s("line", { class: `curve ${view.look(line)}`, x1: 1, x2: 17, y1: 4, y2: 4 })),
-    set: (change) => { Object.assign(view.state, change); save(); draw(); },
+    swatch: (line) =>
+      Dom.s(
+        "svg",
+        { class: "swatch", viewBox: "0 0 18 8", width: 18, height: 8, "aria-hidden": "true" },
+        Dom.s("line", { class: `curve ${view.look(line)}`, x1: 1, x2: 17, y1: 4, y2: 4 }),
+      ),
+    set: (change) => {
+      Object.assign(view.state, change);
+      save();
+      draw();
+    },
     reset: () => view.set(State.initial(data)),
   };
 
@@ -32,10 +46,14 @@ const App = (() => {
     const usual = State.initial(data);
     view.board = compute(view.state);
     view.whole = ["tasks", "methods", "include"].every((key) => same(view.state[key], usual[key]));
-    Dom.keepFocus(() => { for (const section of sections) section.draw(view); });
+    Dom.keepFocus(() => {
+      for (const section of sections) section.draw(view);
+    });
     const best = view.board.standings[0];
-    const text = `${Dom.plural(view.board.standings.length, "method")} ranked over ${Dom.plural(view.board.tasks.length, "task")}.`
-      + (best ? ` First by median rank: ${best.line.name}, ${Dom.rank(best.medianRank)}.` : "");
+    const text =
+      `${Dom.plural(view.board.standings.length, "method")} ranked ` +
+      `over ${Dom.plural(view.board.tasks.length, "task")}.` +
+      (best ? ` First by median rank: ${best.line.name}, ${Dom.rank(best.medianRank)}.` : "");
     if (get("status").textContent !== text) get("status").textContent = text;
   };
 
@@ -45,8 +63,10 @@ const App = (() => {
     draw();
     addEventListener("hashchange", () => {
       // a link within the page is no state; it is taken out of the address again, so that the address can be shared
-      if (location.hash.includes("=") || location.hash === "") { view.state = State.read(data, location.hash); draw(); }
-      else save();
+      if (location.hash.includes("=") || location.hash === "") {
+        view.state = State.read(data, location.hash);
+        draw();
+      } else save();
     });
     let pending = 0;
     let width = innerWidth;
@@ -54,9 +74,14 @@ const App = (() => {
       if (innerWidth === width) return; // a phone's bars come and go while it scrolls
       width = innerWidth;
       cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(() => { Profile.resize(); Cost.resize(); });
+      pending = requestAnimationFrame(() => {
+        Profile.resize();
+        Cost.resize();
+      });
     });
-    addEventListener("beforeprint", () => { for (const node of document.querySelectorAll("main details")) node.open ||= node.id === "provenance-details"; });
+    addEventListener("beforeprint", () => {
+      for (const node of document.querySelectorAll("main details")) node.open ||= node.id === "provenance-details";
+    });
   };
 
   start();

@@ -4,7 +4,12 @@ const Costs = (() => {
   const points = (standings, tasks, measure) => {
     const found = new Map();
     for (const standing of standings) {
-      const known = tasks.map((task, index) => [standing.line.cells[task]?.[measure] ?? NaN, standing.ratios[index], standing.errors[index]])
+      const known = tasks
+        .map((task, index) => [
+          standing.line.cells[task]?.[measure] ?? NaN,
+          standing.ratios[index],
+          standing.errors[index],
+        ])
         .filter(([cost, , error]) => !Number.isNaN(cost) && !Number.isNaN(error));
       if (!known.length) continue;
       found.set(standing.line.id, {
@@ -16,9 +21,11 @@ const Costs = (() => {
     return found;
   };
 
-  /* Ids of the points that no other is at least equal to in both and better in one, by cost; only points over all tasks. */
+  /* Ids of the points that no other is at least equal to in both and better in one, by cost.
+     Only points over all tasks compare. */
   const front = (found, nTasks) => {
-    const full = [...found].filter(([, point]) => point.nTasks === nTasks && Number.isFinite(point.error))
+    const full = [...found]
+      .filter(([, point]) => point.nTasks === nTasks && Number.isFinite(point.error))
       .sort(([, a], [, b]) => a.cost - b.cost || a.error - b.error);
     const kept = [];
     for (const [id, point] of full) {

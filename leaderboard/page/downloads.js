@@ -9,36 +9,101 @@ const Downloads = (() => {
 
   const csvText = (view) => {
     const { board, data } = view;
-    const header = ["method", "name", "ranked", "median_rank", "mean_rank", "improvement", ...data.ends.map((end) => `area_${end}`), "n_tasks",
-      ...board.tasks.flatMap((task) => [`score_${task}`, `std_${task}`, `seeds_${task}`])];
-    const scores = (line) => board.tasks.flatMap((task) => {
-      const cell = line.cells[task];
-      return cell ? [cell.score ?? "failed", cell.std, cell.n] : [null, null, null];
-    });
-    const rows = board.standings.map((one) => [one.line.id, one.line.name, 1, one.medianRank, one.meanRank, one.improvement, ...one.areas, one.nTasks, ...scores(one.line)])
-      .concat(board.unranked.map((line) => [line.id, line.name, 0, null, null, null, ...data.ends.map(() => null), board.tasks.filter((task) => line.cells[task]).length, ...scores(line)]));
+    const header = [
+      "method",
+      "name",
+      "ranked",
+      "median_rank",
+      "mean_rank",
+      "improvement",
+      ...data.ends.map((end) => `area_${end}`),
+      "n_tasks",
+      ...board.tasks.flatMap((task) => [`score_${task}`, `std_${task}`, `seeds_${task}`]),
+    ];
+    const scores = (line) =>
+      board.tasks.flatMap((task) => {
+        const cell = line.cells[task];
+        return cell ? [cell.score ?? "failed", cell.std, cell.n] : [null, null, null];
+      });
+    const rows = board.standings
+      .map((one) => [
+        one.line.id,
+        one.line.name,
+        1,
+        one.medianRank,
+        one.meanRank,
+        one.improvement,
+        ...one.areas,
+        one.nTasks,
+        ...scores(one.line),
+      ])
+      .concat(
+        board.unranked.map((line) => [
+          line.id,
+          line.name,
+          0,
+          null,
+          null,
+          null,
+          ...data.ends.map(() => null),
+          board.tasks.filter((task) => line.cells[task]).length,
+          ...scores(line),
+        ]),
+      );
     return [header, ...rows].map((row) => row.map(field).join(",")).join("\n") + "\n";
   };
 
   const jsonText = (view) => {
     const { board, data } = view;
     const finite = (value) => (Number.isFinite(value) ? value : null);
-    const cells = (line, standing) => Object.fromEntries(board.tasks.filter((task) => line.cells[task]).map((task) => {
-      const { sources, notes, ...cell } = line.cells[task];
-      const rank = standing ? { rank: standing.ranks[board.tasks.indexOf(task)] } : {};
-      return [task, { ...cell, ...rank, sources: sources.map((at) => data.texts[at]), notes: notes.map((at) => data.texts[at]) }];
-    }));
-    return `${JSON.stringify({
-      tasks: board.tasks, baseline: board.baseline, included: view.state.include,
-      methods: board.standings.map((one) => ({
-        method: one.line.id, name: one.line.name, published: one.line.paper, conditions: one.line.marks,
-        median_rank: one.medianRank, mean_rank: one.meanRank, improvement: finite(one.improvement),
-        areas: Object.fromEntries(data.ends.map((end, index) => [end, one.areas[index]])), n_tasks: one.nTasks, tasks: cells(one.line, one),
-      })),
-      not_ranked: board.unranked.map((line) => ({ method: line.id, name: line.name, published: line.paper, conditions: line.marks, tasks: cells(line) })),
-      statistics: view.whole ? data.statistics : null,
-      generated: data.generated,
-    }, null, 1)}\n`;
+    const cells = (line, standing) =>
+      Object.fromEntries(
+        board.tasks
+          .filter((task) => line.cells[task])
+          .map((task) => {
+            const { sources, notes, ...cell } = line.cells[task];
+            const rank = standing ? { rank: standing.ranks[board.tasks.indexOf(task)] } : {};
+            return [
+              task,
+              {
+                ...cell,
+                ...rank,
+                sources: sources.map((at) => data.texts[at]),
+                notes: notes.map((at) => data.texts[at]),
+              },
+            ];
+          }),
+      );
+    return `${JSON.stringify(
+      {
+        tasks: board.tasks,
+        baseline: board.baseline,
+        included: view.state.include,
+        methods: board.standings.map((one) => ({
+          method: one.line.id,
+          name: one.line.name,
+          published: one.line.paper,
+          conditions: one.line.marks,
+          median_rank: one.medianRank,
+          mean_rank: one.meanRank,
+          improvement: finite(one.improvement),
+          areas: Object.fromEntries(data.ends.map((end, index) => [end, one.areas[index]])),
+          n_tasks: one.nTasks,
+          tasks: cells(one.line, one),
+        })),
+        not_ranked: board.unranked.map((line) => ({
+          method: line.id,
+          name: line.name,
+          published: line.paper,
+          conditions: line.marks,
+          tasks: cells(line),
+        })),
+        statistics: view.whole ? data.statistics : null,
+        generated: data.generated,
+      },
+      null,
+      1,
+    )}\n`;
   };
 
   const save = (text, type, file) => {

@@ -1,7 +1,13 @@
 /* What the reader chose, kept in the address behind the #, so that a view can be shared. */
 const State = (() => {
   const list = (text, known) => {
-    const wanted = text.split(",").map((part) => { try { return decodeURIComponent(part); } catch { return ""; } });
+    const wanted = text.split(",").map((part) => {
+      try {
+        return decodeURIComponent(part);
+      } catch {
+        return "";
+      }
+    });
     return known.filter((id) => wanted.includes(id));
   };
   const join = (ids) => ids.map(encodeURIComponent).join(",");
@@ -22,25 +28,42 @@ const State = (() => {
   /* Reads the address; what it does not know is left as it is. */
   const read = (data, hash) => {
     const state = initial(data);
-    const parts = new Map(hash.replace(/^#/, "").split("&").map((part) => {
-      const at = part.indexOf("=");
-      return [part.slice(0, at), part.slice(at + 1)];
-    }));
+    const parts = new Map(
+      hash
+        .replace(/^#/, "")
+        .split("&")
+        .map((part) => {
+          const at = part.indexOf("=");
+          return [part.slice(0, at), part.slice(at + 1)];
+        }),
+    );
     const marks = [...new Set(data.lines.flatMap((line) => line.marks))];
     const lines = data.lines.map((line) => line.id);
-    const one = (key, known) => (parts.has(key) ? list(parts.get(key), known)[0] ?? state[key] : state[key]);
+    const one = (key, known) => (parts.has(key) ? (list(parts.get(key), known)[0] ?? state[key]) : state[key]);
     if (parts.has("tasks")) state.tasks = list(parts.get("tasks"), state.tasks);
     if (parts.has("methods")) state.methods = list(parts.get("methods"), lines);
     if (parts.has("include")) state.include = list(parts.get("include"), marks);
     if (parts.has("hidden")) state.hidden = list(parts.get("hidden"), lines);
     state.baseline = one("baseline", lines);
     state.cells = one("cells", ["score", "rank", "ratio"]);
-    state.task = one("task", data.tasks.map((task) => task.id));
+    state.task = one(
+      "task",
+      data.tasks.map((task) => task.id),
+    );
     state.tau = one("tau", ["2", "4", "10", "all"]);
     state.cost = one("cost", ["gpu_hours", "parameters"]);
     const [by, direction] = (parts.get("sort") ?? "").split(":");
-    const columns = ["name", "median", "mean", "low", "ties", "gain", "tasks", ...data.ends.map((_, i) => `area${i}`),
-      ...data.tasks.map((task) => `task.${task.id}`)];
+    const columns = [
+      "name",
+      "median",
+      "mean",
+      "low",
+      "ties",
+      "gain",
+      "tasks",
+      ...data.ends.map((_, i) => `area${i}`),
+      ...data.tasks.map((task) => `task.${task.id}`),
+    ];
     if (columns.includes(by)) state.sort = { by, down: direction === "down" };
     return state;
   };
@@ -54,7 +77,8 @@ const State = (() => {
     for (const key of ["baseline", "cells", "task", "tau", "cost"]) {
       if (state[key] !== usual[key]) parts.push(`${key}=${encodeURIComponent(state[key])}`);
     }
-    if (state.sort.by !== usual.sort.by || state.sort.down) parts.push(`sort=${state.sort.by}:${state.sort.down ? "down" : "up"}`);
+    if (state.sort.by !== usual.sort.by || state.sort.down)
+      parts.push(`sort=${state.sort.by}:${state.sort.down ? "down" : "up"}`);
     return parts.length ? `#${parts.join("&")}` : "";
   };
 

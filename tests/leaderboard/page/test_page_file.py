@@ -127,6 +127,12 @@ def test_the_script_makes_no_markup_of_text(repository: Path) -> None:
             assert word not in path.read_text(), f"{path.name} has {word}"
 
 
+def test_lines_are_as_short_as_pythons(repository: Path) -> None:
+    for path in (repository / "leaderboard" / "page").glob("*.*"):
+        long = [number for number, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 120]
+        assert not long, f"{path.name}: lines {long}"
+
+
 def test_foreign_names_stay_text(paper_board: Board) -> None:
     board = _renamed(paper_board, HOSTILE)
     content = page(board, analyse(board, draws=10))
