@@ -115,7 +115,7 @@ def listing(intro: str, names: Iterable[str], width: int, most: int = 12) -> str
 
 
 def logarithmic_ticks(low: float, high: float, most: int = 7) -> list[float]:
-    """Round numbers for a logarithmic axis: decades where there are enough, else 1, 2, 5 of each.
+    """Round numbers for a logarithmic axis: decades, and between them as many as fit.
 
     Args:
         low: end of the axis, above 0.
@@ -124,7 +124,7 @@ def logarithmic_ticks(low: float, high: float, most: int = 7) -> list[float]:
 
     Example:
         >>> logarithmic_ticks(0.8, 30)
-        [1.0, 2.0, 5.0, 10.0, 20.0]
+        [1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0]
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
