@@ -42,6 +42,9 @@ const App = (() => {
     history.replaceState(null, "", hash || `${location.pathname}${location.search}`);
   };
 
+  const part = (standing) =>
+    standing.nTasks < view.board.tasks.length ? ` over the ${standing.nTasks} that it ran` : "";
+
   const draw = () => {
     const usual = State.initial(data);
     view.board = compute(view.state);
@@ -53,7 +56,7 @@ const App = (() => {
     const text =
       `${Dom.plural(view.board.standings.length, "method")} ranked ` +
       `over ${Dom.plural(view.board.tasks.length, "task")}.` +
-      (best ? ` First by median rank: ${best.line.name}, ${Dom.rank(best.medianRank)}.` : "");
+      (best ? ` First by median rank: ${best.line.name}, ${Dom.rank(best.medianRank)}${part(best)}.` : "");
     if (get("status").textContent !== text) get("status").textContent = text;
   };
 

@@ -163,7 +163,8 @@ const Cost = (() => {
         "p",
         { class: "lead" },
         `Both axes are means over the tasks of which the cost is known. ` +
-          `The line joins the methods that no other beats in both; only methods with a cost on all ${board.tasks.length} tasks are compared.`,
+          `The line joins the methods that no other beats in both; ` +
+          `only methods with a cost on all ${board.tasks.length} tasks are compared.`,
         silent ? ` ${silent} of the methods shown state no cost.` : "",
       ),
       h(
