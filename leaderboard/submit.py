@@ -100,8 +100,8 @@ def prepare(
             if row.predictions is not None and stated is not None:
                 files[f"{folder}/{stored_name(stated)}"] = row.predictions
     errors += [
-        f"{file}: no row has predictions of this content (SHA-256 {sha[:12]}…). Score it with `nas360 evaluate`, and "
-        "give the result that states it"
+        f"{file}: no row has predictions of this content; it has the SHA-256 {sha}. Give the result that was made from "
+        "it, or state it there: `predictions` with path, format, sha256 and n, beside the score of `nas360 evaluate`"
         for sha, file in given.items()
         if sha not in used
     ]

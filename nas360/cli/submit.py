@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from nas360.cli.output import console, errors, print_json, progress, warn
-from nas360.errors import HubError, ResultError, UserError
+from nas360.errors import HubError, ResultError, UserError, first_faults
 from nas360.hub import OFFICIAL_NAMESPACE
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def submit(
             attach=not bare,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    for warning in ready.warnings:
+    for warning in first_faults(ready.warnings):  # --json has all
         warn(warning)
     _list_files(ready, to)
     folder, done, failure = out, None, None

@@ -263,6 +263,22 @@ def test_an_entry_that_is_there_is_not_sent_again_nor_replaced(
     assert send(ready(scored_run("run-3", seeds=(3,))), REPO).pull_request
 
 
+def test_a_commit_to_main_does_not_pass_over_one_that_came_between(hub: Hub, there: Repo, scored_run: MakeRun) -> None:
+    from tests.hub_server import Answer, Commit, File, Request
+
+    def somebody_else(request: Request) -> Answer:
+        hub.heal()
+        before = there.find("main")
+        there.commit("refs/heads/main", Commit({"README.md": File(b"new")}, "another", before))
+        return hub.answer(request)
+
+    hub.foreign.clear()
+    hub.fail("POST .*/preupload/", somebody_else)
+    with pytest.raises(HubError, match="changed by somebody else"):
+        send(ready(scored_run()), REPO, create_pr=False)
+    assert set(there.files()) == {"README.md"}
+
+
 def test_a_folder_with_another_entry_is_let_be(scored_run: MakeRun, tmp_path: Path) -> None:
     path, out = scored_run(), tmp_path / "out"
     write_folder(ready(path), out)
