@@ -113,7 +113,7 @@ def prepare(
             f"{len(sizes):,} files of {sum(sizes.values()) / MIB:,.0f} MiB in one submission; at most {MAX_FILES:,} "
             f"and {MAX_TOTAL / MIB:,.0f} MiB are taken. Submit method by method, or leave predictions out"
         )
-    return Submission(files, sizes, tuple(results), tuple(rescored), tuple(warnings))
+    return Submission(files, sizes, tuple(results), tuple(rescored), tuple(map(_plain, warnings)))
 
 
 def _specs() -> Mapping[str, Any]:
@@ -139,7 +139,7 @@ def _find(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def _plain(path: object) -> str:
     # a file's name may hold anything, the codes that steer a terminal too
-    return "".join(sign if sign.isprintable() else "?" for sign in str(path))
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in str(path))
 
 
 def _said(fault: Fault) -> str:
@@ -150,7 +150,7 @@ def _said(fault: Fault) -> str:
 
 def _refused(errors: Sequence[str]) -> ResultError:
     count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    return ResultError(f"not submitted: {count}\n" + "\n".join(f"  - {error}" for error in errors))
+    return ResultError(f"not submitted: {count}\n" + "\n".join(f"  - {_plain(error)}" for error in errors))
 
 
 def _hashed(predictions: Sequence[Path]) -> dict[str, Path]:

@@ -372,3 +372,13 @@ def test_the_data_of_a_task_is_opened_once(scored_run: MakeRun, monkeypatch: pyt
     assert sorted(opened) == ["cifar100", "satellite"] and done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     # whatever the order of scoring, the entries keep the order of the call
     assert [row.file for row in made.rescored] == list(map(str, paths))
+
+
+def test_a_name_that_steers_the_terminal_does_not(scored_run: MakeRun) -> None:
+    path = scored_run("evil\x1b[2J", run_id="run-1", seeds=(0, 1))
+    assert not any("\x1b" in warning for warning in ready(path, attach=False).warnings)
+    for file in path.parent.glob("*.npz"):
+        file.write_bytes(b"else")
+    with pytest.raises(ResultError, match=r"2 errors\n  - .*evil\?\[2J") as raised:
+        ready(path)
+    assert "\x1b" not in str(raised.value)
