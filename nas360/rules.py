@@ -288,6 +288,10 @@ def _dataset_faults(row: Any, spec: TaskSpec) -> Iterator[Fault]:
         )
 
 
+_ADDRESSES = (
+    re.compile(r"://[^\s/:@'\"<>]{0,200}:(?![*<$])[^\s/@'\"<>]{1,200}@"),  # https://name:password@host
+    re.compile(r"://[A-Za-z0-9_-]{20,200}@"),  # https://token@host
+)
 _SECRETS = (
     re.compile(r"\bhf_[A-Za-z0-9]{16,}"),  # Hugging Face
     re.compile(r"\b(gh[opsur]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),  # GitHub
@@ -295,8 +299,7 @@ _SECRETS = (
     re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),  # Amazon
     re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),  # providers of models
     re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"),
-    re.compile(r"://[^\s/:@'\"<>]{0,200}:(?![*<$])[^\s/@'\"<>]{1,200}@"),  # https://name:password@host
-    re.compile(r"://[A-Za-z0-9_-]{20,200}@"),  # https://token@host
+    *_ADDRESSES,
     re.compile(
         r"(?<![A-Za-z0-9])"
         r"((password|passwd|secret|api[_-]?key|(access|auth|hf|wandb)[_-](token|key|api[_-]key))="
@@ -307,19 +310,28 @@ _SECRETS = (
 )
 _MARKS: tuple[str, ...] = (
     *("hf_", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "sk-", "private key"),
-    *("passw", "secret", "api", "token", "_key", "-key", "@"),
+    *("passw", "secret", "api", "token", "_key", "-key"),
+    *(f"\\u00{digit}" for digit in range(8)),  # an escape of JSON for a sign of ASCII can hide any of the marks
+    *("\\/", "\\\\"),
 )
 
 
+_SHORTEST = 8
+_QUICK = re.compile("|".join(map(re.escape, _MARKS)), re.IGNORECASE)
+
+_Trail = tuple[Any, object] | None
+"""The way to a value: that to what holds it, and its key there. Pointers are made of it for what is told only."""
+
+
 def may_hold_secret(text: str) -> bool:
-    """A quick look at a text, or at a whole file of JSON: False where there is no secret for certain."""
+    """A quick look at the whole text of a file: False where there is no secret for certain."""
     lowered = text.lower()
     return any(mark in lowered for mark in _MARKS) or "\\u00" in lowered  # an escape can hide any of the marks
 
 
 def has_secret(text: str) -> bool:
     """Whether a text holds what looks like a token, a key, or an address with a password."""
-    return may_hold_secret(text) and any(form.search(text) for form in _SECRETS)
+    return _QUICK.search(text) is not None and any(form.search(text) for form in _SECRETS)
 
 
 def hide_secrets(content: Any) -> Any:
@@ -338,23 +350,27 @@ def hide_secrets(content: Any) -> Any:
 
 def secret_faults(content: Any) -> Iterator[Fault]:
     """Secrets in any text of a parsed file. Their values are not shown."""
-    waiting: list[tuple[str, Any]] = [("", content)]  # no recursion, for foreign files nest deeply
+    waiting: list[tuple[_Trail, Any]] = [(None, content)]  # no recursion, for foreign files nest deeply
     while waiting:
-        pointer, node = waiting.pop()
+        trail, node = waiting.pop()
         if isinstance(node, str):
-            if has_secret(node):
-                yield _secret(pointer)
+            if len(node) >= _SHORTEST and has_secret(node):
+                yield _secret(trail)
         elif isinstance(node, dict):
             for key, value in node.items():
-                if has_secret(key):
-                    yield _secret(pointer)  # of the object, for a pointer to the key would show it
-                else:
-                    waiting.append((pointer + step(key), value))
+                if len(key) >= _SHORTEST and has_secret(key):
+                    yield _secret(trail)  # of the object, for a pointer to the key would show it
+                elif isinstance(value, str | dict | list):
+                    waiting.append(((trail, key), value))
         elif isinstance(node, list):
-            waiting += [(pointer + step(index), value) for index, value in enumerate(node)]
+            waiting += [((trail, index), value) for index, value in enumerate(node)]
 
 
-def _secret(pointer: str) -> Fault:
+def _secret(trail: _Trail) -> Fault:
+    pointer = ""
+    while trail is not None:
+        trail, key = trail
+        pointer = step(key) + pointer
     return make(
         "E043",
         pointer,
