@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 from nas360.errors import RunError
 from nas360.task import TaskSpec
 
 if TYPE_CHECKING:
-    from torch import nn
+    import numpy as np
+    from torch import Tensor, nn
 
 A = TypeVar("A")
+Mixing = Literal["softmax", "simplex", "double_softmax"]
 
 
 class Space(Protocol[A]):
@@ -62,6 +65,93 @@ class Space(Protocol[A]):
         Raises:
             RunError: when `content` is not such an architecture.
         """
+        ...
+
+
+class Sampled(Space[A], Protocol[A]):
+    """A space from which architectures can be drawn."""
+
+    def sample(self, spec: TaskSpec, rng: np.random.Generator) -> A:
+        """An architecture, drawn as the space says."""
+        ...
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """How a space of discrete choices becomes one network in which all of them are mixed.
+
+    Attributes:
+        partial_channels: K; one channel in K goes through the operations, the others pass by (PC-DARTS: 4). 1: all
+            channels (DARTS).
+        edge_normalisation: whether the inputs of a node are mixed by weights of their own (PC-DARTS).
+        mixing: what the architecture parameters are. `softmax`: logits, small and random at the start (DARTS).
+            `simplex`: the mixture weights themselves, uniform at the start (GAEA as published). `double_softmax`:
+            ones at the start, which the search keeps on a simplex, with a softmax upon them all the same (GAEA as
+            the NAS-Bench-360 code has it, which holds every weight of eight between 0.103 and 0.280).
+        width: C, channels of the first cells.
+        cells: number of cells.
+    """
+
+    partial_channels: int = 4
+    edge_normalisation: bool = True
+    mixing: Mixing = "simplex"
+    width: int = 16
+    cells: int = 8
+
+    def __post_init__(self) -> None:
+        if self.mixing not in get_args(Mixing):
+            raise RunError(f"mixing {self.mixing!r} is none of {', '.join(get_args(Mixing))}")
+        if self.partial_channels < 1 or self.cells < 3:
+            raise RunError(
+                f"partial channels {self.partial_channels} must be at least 1, and cells {self.cells} at least 3"
+            )
+        if self.width < 1 or self.width % (2 * self.partial_channels):
+            raise RunError(
+                f"width {self.width} is no multiple of {2 * self.partial_channels}, twice the {self.partial_channels} "
+                f"partial channels"
+            )
+
+
+class Supernet(Protocol):
+    """What `Differentiable.relax` gives, beside being a module: weights and architecture parameters apart."""
+
+    def weight_parameters(self) -> list[nn.Parameter]:
+        """All parameters but those of the architecture."""
+        ...
+
+    def architecture_parameters(self) -> dict[str, nn.Parameter]:
+        """Architecture parameters by name, float32. All of them take part in the output."""
+        ...
+
+    def simplices(self) -> dict[str, Tensor]:
+        """Which entries belong together, by the names of `architecture_parameters`.
+
+        Returns:
+            int64 tensors in the parameters' shapes: entries with the same number form one simplex (or one softmax).
+        """
+        ...
+
+    def mixture(self) -> dict[str, Tensor]:
+        """The weights that the forward pass mixes with, detached, in the shapes of the parameters; each sums to 1."""
+        ...
+
+
+class Differentiable(Space[A], Protocol[A]):
+    """A space that can be searched by gradient."""
+
+    def relax(self, spec: TaskSpec, relaxation: Relaxation) -> Any:
+        """A fresh supernet, initialised from torch's current generator.
+
+        Returns:
+            An `nn.Module` that is a `Supernet`; inputs and outputs as of `Space.build`.
+
+        Raises:
+            RunError: when the relaxation cannot serve the task.
+        """
+        ...
+
+    def decode(self, supernet: Any) -> A:
+        """The discrete architecture that the mixture of one of this space's supernets is nearest to."""
         ...
 
 
