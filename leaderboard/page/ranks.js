@@ -38,7 +38,7 @@ const Ranks = (() => {
     return filled.map((error) => {
       if (error === Infinity) return Infinity;
       if (error === best) return 1;
-      return best > 0 ? error / best : Infinity;
+      return error / best; // x / 0 is ∞
     });
   };
 
