@@ -20,7 +20,7 @@ from nas360.leaderboard.check_names import name_faults, unsafe_name
 from nas360.leaderboard.check_plausible import by_task, file_warnings, row_warnings
 from nas360.leaderboard.check_read import NO_CONTENT, decode, parse, read_bytes
 from nas360.registry import did_you_mean
-from nas360.rules import has_secret, spec_faults
+from nas360.rules import has_secret, may_hold_secret, spec_faults
 from nas360.schema_faults import below, content_faults, too_long
 from nas360.task import TaskSpec
 
@@ -89,7 +89,7 @@ def check_bytes(
         return [replace(fault, file=file) for fault in faults], None
     loose = any(fault.code in _NOT_STRICT for fault in strict)
     told = {fault.pointer for fault in strict}
-    for fault in _content_faults(content, specs, now or datetime.now(UTC)):
+    for fault in _content_faults(content, specs, now or datetime.now(UTC), may_hold_secret(text)):
         # what follows from a breach of strictness at the same place is not told again
         if len(faults) > 2 * MAX_LISTED:
             break
@@ -102,8 +102,8 @@ def check_bytes(
     return faults, summarise(file, content, specs) if isinstance(content, dict) else None
 
 
-def _content_faults(content: Any, specs: Mapping[str, TaskSpec], now: datetime) -> Iterator[Fault]:
-    own = content_faults(content)
+def _content_faults(content: Any, specs: Mapping[str, TaskSpec], now: datetime, secrets: bool) -> Iterator[Fault]:
+    own = content_faults(content, secrets)
     yield from own
     if not isinstance(content, dict) or (own and own[0].code == "NAS360-E012") or too_long(content):
         return

@@ -142,7 +142,8 @@ def _cost(content: Any, row: Any) -> Iterator[Fault]:
         )
     hours, seconds = number(at(row, "cost", "gpu_hours")), _busy_seconds(row)
     devices = at(content, "environment", "devices")
-    if hours is None or not isinstance(devices, list):
+    times = [number(at(row, "cost", name)) for name in ("search_seconds", "train_seconds")]
+    if hours is None or None in times or not isinstance(devices, list):
         return
     n_devices = sum(count(at(device, "count")) or 0 for device in devices)
     least, most = (seconds / 3600 if n_devices else 0.0), seconds / 3600 * n_devices

@@ -65,6 +65,9 @@ def show(value: object) -> str:
 
 def step(key: object) -> str:
     """One step of a JSON pointer, with its slash, as RFC 6901 escapes it, in ASCII and not longer than a line."""
+    if isinstance(key, int):
+        return f"/{key}"
     text = str(key).replace("~", "~0").replace("/", "~1").encode("ascii", "backslashreplace").decode()
-    text = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
     return "/" + (text if len(text) <= 120 else f"{text[:117]}...")

@@ -311,13 +311,10 @@ _SECRETS = (
 _MARKS: tuple[str, ...] = (
     *("hf_", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "sk-", "private key"),
     *("passw", "secret", "api", "token", "_key", "-key"),
-    *(f"\\u00{digit}" for digit in range(8)),  # an escape of JSON for a sign of ASCII can hide any of the marks
-    *("\\/", "\\\\"),
 )
-
-
+_ESCAPES = (*(f"\\u00{digit}" for digit in range(8)), "\\/")  # of JSON, for signs of ASCII: they can hide any mark
 _SHORTEST = 8
-_QUICK = re.compile("|".join(map(re.escape, _MARKS)), re.IGNORECASE)
+_QUICK = re.compile("|".join((*_MARKS, "://")), re.IGNORECASE)
 
 _Trail = tuple[Any, object] | None
 """The way to a value: that to what holds it, and its key there. Pointers are made of it for what is told only."""
@@ -326,7 +323,8 @@ _Trail = tuple[Any, object] | None
 def may_hold_secret(text: str) -> bool:
     """A quick look at the whole text of a file: False where there is no secret for certain."""
     lowered = text.lower()
-    return any(mark in lowered for mark in _MARKS) or "\\u00" in lowered  # an escape can hide any of the marks
+    found = any(mark in lowered for mark in (*_MARKS, *_ESCAPES))
+    return found or any(form.search(text) for form in _ADDRESSES)
 
 
 def has_secret(text: str) -> bool:

@@ -43,11 +43,12 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(_CANONICAL.encode(bare).encode()).hexdigest()
 
 
-def content_faults(content: Any) -> list[Fault]:
+def content_faults(content: Any, secrets: bool = True) -> list[Fault]:
     """Every error of a parsed file that can be told from the file alone; a place and code at most once.
 
     Args:
         content: what the JSON parser gave.
+        secrets: whether to search all texts for secrets; `may_hold_secret` tells where that is in vain.
     """
     if not isinstance(content, dict):
         what = type(content).__name__
@@ -66,7 +67,8 @@ def content_faults(content: Any) -> list[Fault]:
     if too_long(content):
         rule = f"{len(rows_of(content)):,} rows, more than the {MAX_ROWS:,} that can be whole in a file of this size"
         return [make("E026", "/results", rule, "write one file a task")]
-    every = chain(_schema_faults(content), rule_faults(content), _digest_faults(content))
+    hidden = secret_faults(content) if secrets else ()
+    every = chain(_schema_faults(content), rule_faults(content), hidden, _digest_faults(content))
     faults = list(islice(every, MAX_LISTED + 1))
     return list({(fault.code, fault.pointer): fault for fault in reversed(faults)}.values())[::-1]
 
@@ -84,7 +86,6 @@ def rule_faults(content: Any) -> Iterator[Fault]:
         yield from below(place, row_faults(row))
         if not is_published(row) and isinstance(row, dict):
             yield from below(f"{place}/cost", cost_faults(row.get("cost")))
-    yield from secret_faults(content)
 
 
 def below(place: str, faults: Iterator[Fault]) -> Iterator[Fault]:
