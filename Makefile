@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: help demo test test-slow lint types bench clean
+.PHONY: help demo test test-slow lint types check-leaderboard lock bench clean
 
 help:
 	@echo "make demo       a small true Darcy Flow set, a WRN trained on it, its place among the paper's methods (two to four minutes)"
@@ -12,6 +12,8 @@ help:
 	@echo "make test-slow  the tests that take longer"
 	@echo "make lint       ruff and the layer check"
 	@echo "make types      mypy --strict on package and tests"
+	@echo "make check-leaderboard  results validated, entries scored again, the published table compared with its lock"
+	@echo "make lock       write the lock of the published table anew"
 	@echo "make bench      benchmarks, as ratios"
 	@echo "make clean      remove the environment and what the commands wrote"
 
@@ -44,6 +46,14 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+check-leaderboard: $(VENV)/.dev
+	$(BIN)/nas360 validate leaderboard/results --format github
+	$(if $(wildcard leaderboard/results/entries/*/*/result.json),$(BIN)/nas360 rescore leaderboard/results/entries --check)
+	$(BIN)/python -m nas360.leaderboard.lock --check
+
+lock: $(VENV)/.dev
+	$(BIN)/python -m nas360.leaderboard.lock --write
 
 bench: $(VENV)/.dev
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
