@@ -12,7 +12,7 @@ from nas360.errors import RawDataError
 from nas360.loaders.base import Batch, Column, Loader, OutputScale, RawData, Rows, Task
 from nas360.loaders.cosmic_files import PATCH, Patch, count_planes, find_archives, find_patches, make_piece
 from nas360.loaders.differences import TEST_READ_ONCE
-from nas360.loaders.pieces import Pieces
+from nas360.loaders.pieces import Pieces, in_groups
 from nas360.loaders.raw.archive import fingerprint
 from nas360.task import SPLITS, Dense, Difference, Source, SplitName, TaskSpec
 
@@ -161,12 +161,7 @@ def open_raw(folder: Path) -> RawData:
         )
     shared = sorted({patch.visit for patch in found["train"]} & {patch.visit for patch in found["test"]})
     return RawData(
-        splits={
-            split: Pieces(
-                make_piece, [chosen[at : at + PATCHES_A_PIECE] for at in range(0, len(chosen), PATCHES_A_PIECE)]
-            )
-            for split, chosen in splits.items()
-        },
+        splits={split: Pieces(make_piece, in_groups(patches, PATCHES_A_PIECE)) for split, patches in splits.items()},
         sources=sources,
         n_units={split: len(splits[split]) for split in SPLITS},
         departures=tuple(departures),

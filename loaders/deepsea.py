@@ -11,7 +11,6 @@ import numpy as np
 from nas360.errors import RawDataError
 from nas360.files import sha256_file
 from nas360.loaders.base import Array, Batch, Column, Loader, OutputScale, RawData, Rows, Task
-from nas360.loaders.cache import cache_root
 from nas360.loaders.deepsea_files import (
     ARCHIVE,
     FILES,
@@ -24,7 +23,8 @@ from nas360.loaders.deepsea_files import (
     read_labels,
 )
 from nas360.loaders.differences import TEST_READ_ONCE
-from nas360.loaders.raw.archive import find_raw, unpack_tar
+from nas360.loaders.raw.archive import find_raw
+from nas360.loaders.raw.unpacked import unpacked_members
 from nas360.seeding import derive
 from nas360.task import SPLITS, Difference, MultiLabel, Source, SplitName, TaskSpec
 
@@ -233,10 +233,7 @@ def find_files(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     archive = find_raw(folder, ARCHIVE)[ARCHIVE]
     if not archive.is_file():
         raise RawDataError(f"{archive} lacks {', '.join(FILES)}. Unpack {ARCHIVE} again")
-    digest = sha256_file(archive)
-    target = cache_root() / "unpacked" / digest
-    if not all((target / name).is_file() for name in FILES):
-        unpack_tar(archive, FILES, target, max_bytes=MAX_BYTES)
+    target, digest = unpacked_members(archive, FILES, max_bytes=MAX_BYTES)
     return {f"{ARCHIVE}: {name}": target / name for name in FILES}, {ARCHIVE: digest}
 
 

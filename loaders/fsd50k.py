@@ -22,7 +22,7 @@ from nas360.loaders.fsd50k_tables import Labelled, check_vocabulary, clips_of, r
 from nas360.loaders.fsd50k_windows import WINDOW, FsdPreprocessing
 from nas360.loaders.labels import FSD50K_LABELS
 from nas360.loaders.log_mel import FRAME, MELS, SAMPLE_RATE_HZ, log_mel, resample
-from nas360.loaders.pieces import Piece, Pieces
+from nas360.loaders.pieces import Piece, Pieces, in_groups
 from nas360.loaders.raw.archive import find_raw, fingerprint
 from nas360.loaders.raw.split_zip import Member, SplitZip, part_paths
 from nas360.loaders.raw.wav import MAX_BYTES, UnusableSoundError, read_wav
@@ -197,7 +197,10 @@ def open_raw(folder: Path) -> RawData:
             f"Wav files must bear the names that dev.csv and eval.csv give, such as 64760.wav"
         )
     return RawData(
-        splits={split: Pieces(partial(_piece, paths[AUDIO[split]]), _chunks(clips[split])) for split in SPLITS},
+        splits={
+            split: Pieces(partial(_piece, paths[AUDIO[split]]), in_groups(clips[split], CLIPS_A_PIECE))
+            for split in SPLITS
+        },
         sources=_fingerprints(paths),
         n_units={split: len(clips[split]) for split in SPLITS},
         skipped={reason: tuple(names) for reason, names in skipped.items() if names},
@@ -250,10 +253,6 @@ def _wavs(path: Path) -> Iterator[tuple[str, Member | str]]:
 def _clips(labelled: Labelled, sounds: Mapping[str, Member | str]) -> list[Clip]:
     """The clips that have a sound."""
     return [Clip(name, labels, sounds[name]) for name, labels in labelled.items() if name in sounds]
-
-
-def _chunks(clips: Sequence[Clip]) -> list[tuple[Clip, ...]]:
-    return [tuple(clips[start : start + CLIPS_A_PIECE]) for start in range(0, len(clips), CLIPS_A_PIECE)]
 
 
 def _piece(audio: Path, clips: Sequence[Clip]) -> Piece:

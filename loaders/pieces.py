@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from nas360.errors import RawDataError
 from nas360.loaders.base import Rows, RowSource
 from nas360.loaders.workers import worker_pool
+
+T = TypeVar("T")
 
 AHEAD = 2
 """Pieces that each worker may have finished or begun before they are wanted; bounds the memory."""
@@ -74,6 +76,16 @@ class Pieces:
                     f"one of {workers} workers ended before its work was done, mostly for want of memory. "
                     f"Run again with fewer --workers; what is finished is kept"
                 ) from cause
+
+
+def in_groups(units: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Units, `size` to a piece, so that an archive is not opened for each anew; the last group may be smaller.
+
+    Example:
+        >>> in_groups("abcde", 2)
+        ['ab', 'cd', 'e']
+    """
+    return [units[at : at + size] for at in range(0, len(units), size)]
 
 
 def pieces_of(source: RowSource, workers: int) -> Iterator[Piece]:

@@ -8,9 +8,17 @@ from pathlib import Path
 from nas360.errors import RawDataError
 from nas360.loaders.base import Column, Loader, RawData, Rows, Task
 from nas360.loaders.differences import TEST_READ_ONCE
-from nas360.loaders.pieces import Pieces
+from nas360.loaders.pieces import Pieces, in_groups
 from nas360.loaders.psicov_features import CHANNELS, CROP, PsicovPreprocessing
-from nas360.loaders.psicov_files import SETS, Groups, Protein, find_tree, hash_of_ids, make_piece, read_list
+from nas360.loaders.psicov_files import (
+    PROTEINS_A_PIECE,
+    SETS,
+    Protein,
+    find_tree,
+    hash_of_ids,
+    make_piece,
+    read_list,
+)
 from nas360.loaders.raw.archive import Place, read_places
 from nas360.task import SPLITS, Dense, Difference, Source, SplitName, TaskSpec
 
@@ -54,7 +62,8 @@ SPEC = TaskSpec(
             filename="train-data.tar.gz",
             unpacked=("deepcov", "deepcov.lst", "psicov", "psicov.lst"),
             url="http://deep.cs.umsl.edu/pdnet/train-data.tar.gz",
-            note="features and distance maps of PDNET, with the lists deepcov.lst and psicov.lst",
+            note="features and distance maps of PDNET, with the lists deepcov.lst and psicov.lst; unpacked beside it "
+            "by hand, or once into nas360's cache",
         ),
         Source(
             filename="protein.zip",
@@ -137,8 +146,8 @@ def open_raw(folder: Path) -> RawData:
     """Open PDNET's distribution: `train-data.tar.gz`, `protein.zip`, or either unpacked; see `loaders.base.Loader`.
 
     The first 100 proteins of deepcov.lst validate (of a list of fewer than 1,000 the first tenth), the others train;
-    a protein's split does not depend on which files are there. A .tar.gz is unpacked to a temporary folder first,
-    since proteins are read in the order of the lists.
+    a protein's split does not depend on which files are there. A .tar.gz is unpacked into the cache of this user
+    first (`NAS360_CACHE`), once: proteins are read in the order of the lists.
 
     Args:
         folder: where the files are.
@@ -174,7 +183,7 @@ def open_raw(folder: Path) -> RawData:
     known = {place.name for proteins in splits.values() for one in proteins for place in (one.features, one.distance)}
     unlisted = sum(place.name not in known and not name.endswith(".lst") for name, place in tree.files.items())
     return RawData(
-        splits={split: Pieces(make_piece, Groups(proteins, tree.scratch)) for split, proteins in splits.items()},
+        splits={split: Pieces(make_piece, in_groups(proteins, PROTEINS_A_PIECE)) for split, proteins in splits.items()},
         sources=tree.sources,
         n_units={split: len(proteins) for split, proteins in splits.items()},
         skipped={reason: tuple(names) for reason, names in skipped.items()},

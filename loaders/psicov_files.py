@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from nas360.loaders.pieces import Piece
 from nas360.loaders.raw.archive import Place, fingerprint, places, read_places
 from nas360.loaders.raw.npy import npy_objects
 from nas360.loaders.raw.pickles import load_pickle
+from nas360.loaders.raw.unpacked import unpacked_gzip
 
 SETS = ("deepcov", "psicov")
 _PARTS = ("features", "distance")
@@ -35,14 +33,6 @@ _MEMBER = re.compile(r"(?:^|/)((?:deepcov|psicov)(?:\.lst|/features/[^/.][^/]*\.
 _ID = re.compile(r"^\w[\w.-]{0,31}$", re.ASCII)
 
 
-class Scratch:
-    """A temporary folder, which is removed when nothing holds this object any more."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="nas360-psicov-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-
 @dataclass(frozen=True)
 class Tree:
     """The files of a raw distribution, however it is packed.
@@ -50,12 +40,10 @@ class Tree:
     Attributes:
         files: path inside the distribution, for instance `psicov/features/1a3aA.pkl` → where it lies.
         sources: what was found → its hash.
-        scratch: the temporary folder with what had to be unpacked, to be held as long as files are read.
     """
 
     files: Mapping[str, Place]
     sources: Mapping[str, str]
-    scratch: Scratch | None = None
 
 
 def find_tree(folder: Path) -> Tree:
@@ -67,7 +55,6 @@ def find_tree(folder: Path) -> Tree:
     """
     if not folder.is_dir():
         raise RawDataError(f"{folder} is not a folder. Give --raw the folder with {ARCHIVES[0]}")
-    scratch = None
     root = next((folder / name for name in FOLDERS if any((folder / name / one).is_dir() for one in SETS)), None)
     archive = next((folder / name for name in ARCHIVES if (folder / name).is_file()), None)
     if root is not None:
@@ -75,10 +62,12 @@ def find_tree(folder: Path) -> Tree:
         found = [_place(root, path) for path in sorted(tree) if path.is_file()]
         sources = {one: fingerprint(root / one) for one in SETS if (root / one).is_dir()}
     elif archive is not None:
-        sources = {archive.name: fingerprint(archive)}
-        if archive.name.endswith(".gz"):
-            scratch = Scratch()
-            archive = _gunzip(archive, scratch.path)
+        name = archive.name
+        if name.endswith(".gz"):  # what it holds is wanted in another order than it lies there
+            archive, digest = unpacked_gzip(archive, max_bytes=MAX_BYTES)
+        else:
+            digest = fingerprint(archive)
+        sources = {name: digest}
         found = list(places(archive, max_bytes=MAX_BYTES, max_members=MAX_MEMBERS))
     else:
         wanted = ", ".join([f"{one}.lst" for one in SETS] + [f"{one}/{part}/" for one in SETS for part in _PARTS])
@@ -98,7 +87,7 @@ def find_tree(folder: Path) -> Tree:
             files[name] = _place(beside.parent, beside)
             sources[name] = fingerprint(beside)
     _complete(folder, files)
-    return Tree(files, sources, scratch)
+    return Tree(files, sources)
 
 
 def _complete(folder: Path, files: Mapping[str, Place]) -> None:
@@ -116,27 +105,6 @@ def _complete(folder: Path, files: Mapping[str, Place]) -> None:
 
 def _place(root: Path, path: Path) -> Place:
     return Place(root, path.relative_to(root).as_posix(), path.stat().st_size)
-
-
-def _gunzip(path: Path, folder: Path) -> Path:
-    """Unpack a .gz, for what it holds is wanted in another order than it lies there."""
-    import gzip
-    import zlib
-
-    plain, n_bytes = folder / path.stem, 0
-    try:
-        with gzip.open(path) as source, plain.open("wb") as target:
-            while block := source.read(MIB):
-                n_bytes += len(block)
-                if n_bytes > MAX_BYTES:
-                    raise RawDataError(f"{path.name}: unpacks to more than {MAX_BYTES // MIB:,} MiB; refused")
-                target.write(block)
-    except (OSError, EOFError, zlib.error) as cause:
-        raise RawDataError(
-            f"{path.name}: cannot be unpacked to {folder} ({type(cause).__name__}: {cause}). Get the file anew, or "
-            f"unpack it beside itself, where there is more space"
-        ) from cause
-    return plain
 
 
 def read_list(content: bytes, source: str) -> list[str]:
@@ -175,19 +143,6 @@ class Protein:
     name: str
     features: Place
     distance: Place
-
-
-class Groups(list[Sequence[Protein]]):
-    """Proteins, some to a piece, so that an archive is not opened for each anew.
-
-    Args:
-        proteins: all of a split.
-        scratch: is kept as long as this is.
-    """
-
-    def __init__(self, proteins: Sequence[Protein], scratch: Scratch | None) -> None:
-        super().__init__(proteins[at : at + PROTEINS_A_PIECE] for at in range(0, len(proteins), PROTEINS_A_PIECE))
-        self.scratch = scratch
 
 
 def make_piece(proteins: Sequence[Protein]) -> Piece:

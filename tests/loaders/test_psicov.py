@@ -55,6 +55,14 @@ def _names(raw: Path, name: str) -> list[str]:
     return [line.split()[0] for line in (raw / f"{name}.lst").read_text().splitlines()]
 
 
+def _names_in(archive: Path) -> list[str]:
+    """The first test protein."""
+    with tarfile.open(archive) as files:
+        names = files.extractfile("psicov.lst")
+        assert names is not None
+        return names.read().decode().split()[:1]
+
+
 def _distance(features: Path) -> Path:
     return features.parents[1] / "distance" / f"{features.stem}-cb.npy"
 
@@ -175,14 +183,15 @@ def test_workers_change_no_byte(unpacked: Path, tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
-def test_what_was_unpacked_is_removed(synthetic_raw: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        monkeypatch.setattr(tempfile, "tempdir", scratch)
-        rows = open_raw(synthetic_raw("psicov")).splits["test"]()
-        next(rows)
-        assert len(list(Path(scratch).iterdir())) == 1
-        del rows
-        assert not list(Path(scratch).iterdir())
+def test_a_compressed_archive_is_unpacked_into_the_cache(
+    synthetic_raw: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAS360_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *_, **__: pytest.fail("unpacked elsewhere"))
+    opened = open_raw(synthetic_raw("psicov"))
+    (held,) = (tmp_path / "cache").rglob("train-data.tar")
+    assert held.parent.name == opened.sources["train-data.tar.gz"]
+    assert next(iter(opened.splits["test"]()))["id"].tolist() == _names_in(held)
 
 
 def test_all_that_is_missing_is_named_at_once(raw: Path, tmp_path: Path) -> None:
@@ -376,7 +385,7 @@ def test_truncated_files_are_refused(raw: Path, first: Path, keep: int) -> None:
 def test_a_truncated_archive_is_refused(synthetic_raw: Callable[[str], Path], tmp_path: Path) -> None:
     whole = (synthetic_raw("psicov") / "train-data.tar.gz").read_bytes()
     (tmp_path / "train-data.tar.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RawDataError, match=r"train-data\.tar\.gz: cannot be unpacked"):
+    with pytest.raises(RawDataError, match=r"train-data\.tar\.gz: damaged or incomplete archive"):
         open_raw(tmp_path)
 
 
