@@ -25,7 +25,7 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
     return (code if isinstance(code, int) else 0), out, err
 
 
-def _faulty(folder: Path, name: str = "result.json", **changes: Any) -> Path:
+def _faulty(folder: Path, name: str = "result.json", /, **changes: Any) -> Path:
     content = json.loads(FULL.read_text(encoding="utf-8"))
     content["results"][0] |= changes
     content["digest"] = digest(content)
@@ -73,7 +73,7 @@ def test_github_annotations_have_the_line_and_no_foreign_command(
     assert out.splitlines()[0].startswith(
         f"::error file={name},line={line},title=NAS360-E033::/results/0/score = 61.25: score is 61.25, outside"
     )
-    evil = {"\n::error::x\r\x1b[2J": 1, "notes": "%0A::warning::x"}
+    evil: dict[str, Any] = {"\n::error::x\r\x1b[2J": 1, "notes": "%0A::warning::x"}
     _, out, _ = _run(capsys, _faulty(tmp_path, **evil), "--format", "github")
     assert all(text.startswith(("::error file=", "::warning file=", "1 file")) for text in out.splitlines())
     assert "\x1b" not in out

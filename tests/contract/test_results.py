@@ -252,6 +252,17 @@ def test_what_cannot_be_loaded_is_not_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_secret_is_not_written_and_the_run_is_not_lost(tmp_path: Path) -> None:
+    token = "hf_" + "a1B2c3D4" * 4  # of the form of a token, and none
+    result = load_result(FIXTURES / "v1.0-full.json")
+    method = result.method.model_copy(update={"command": f"HF_TOKEN={token} nas360 run wrn --task ecg"})
+    save_result(tmp_path / "result.json", result.model_copy(update={"method": method}))
+    assert token not in (tmp_path / "result.json").read_text(encoding="utf-8")
+    command = load_result(tmp_path / "result.json").method.command
+    assert command is not None
+    assert command.endswith("[removed] nas360 run wrn --task ecg")
+
+
 def test_a_standard_error_stands_beside_a_score() -> None:
     row = FULL["results"][0]
     stderr = {"value": 0.01, "method": "bootstrap over records"}

@@ -126,8 +126,9 @@ def _good(number: int) -> Content:
 Change = Callable[[Content, Content], object]  # (file, one of its rows)
 
 
-def _fail(row: Content) -> None:
+def _uncertain_failure(row: Content) -> None:
     row.update(status="oom", score=None, failure={"stage": "train", "message": "no memory"}, validation_score=None)
+    row.update(score_stderr={"value": 0.1, "method": "bootstrap"})
 
 
 # code, pointer (`*` is the row's), what is done; every change is to a row of its own or to a part that no other touches
@@ -157,7 +158,7 @@ PLANTED: dict[str, tuple[str, str, Change]] = {
     "error of no score": (
         "E034",
         "*/score_stderr",
-        lambda c, r: (_fail(r), r.update(score_stderr={"value": 0.1, "method": "bootstrap"})),
+        lambda c, r: _uncertain_failure(r),
     ),
     "unknown cost": ("E035", "*/cost/search_seconds", lambda c, r: r["cost"].update(search_seconds=None)),
     "no environment": ("E038", "/environment", lambda c, r: c.pop("environment")),
