@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from nas360.leaderboard.ranks import mean_rank, median_rank, relative_improvement, task_ranks
+from nas360.leaderboard.ranks import (
+    mean_rank,
+    median_rank,
+    nan_mean,
+    nan_median,
+    ranks_along_rows,
+    relative_improvement,
+    task_ranks,
+)
 
 FloatArray = npt.NDArray[np.float64]
 NAN, INF = np.nan, np.inf
@@ -89,3 +97,39 @@ def test_improvement_by_hand(errors: list[float], baseline: list[float], expecte
 def test_the_baseline_improves_on_itself_by_nothing(errors: FloatArray) -> None:
     gain = relative_improvement(errors, errors[0])[0]
     assert gain == 0 or (np.isnan(gain) and np.isnan(errors[0]).all())
+
+
+@settings(max_examples=50, deadline=None)
+@given(errors_with_gaps, st.integers(0, 2**32 - 1))
+def test_increasing_maps_of_a_tasks_errors_change_no_rank(errors: FloatArray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mapped = errors * rng.uniform(0.1, 10, errors.shape[1])
+    mapped[:, 0] = errors[:, 0] ** 3 + errors[:, 0]
+    np.testing.assert_array_equal(task_ranks(mapped), task_ranks(errors))
+
+
+@settings(max_examples=50, deadline=None)
+@given(errors_with_gaps)
+def test_a_lower_error_is_never_a_worse_rank(errors: FloatArray) -> None:
+    better = errors.copy()
+    better[0] /= 2
+    assert not (task_ranks(better)[0] > task_ranks(errors)[0]).any()
+    before, after = median_rank(task_ranks(errors))[0], median_rank(task_ranks(better))[0]
+    assert np.isnan(before) or after <= before
+
+
+def test_many_tables_at_once_rank_as_one_by_one() -> None:
+    errors = np.random.default_rng(0).integers(0, 4, (3, 5, 6)).astype(np.float64)
+    errors[errors == 3] = NAN
+    for table, ranks in zip(errors, ranks_along_rows(errors), strict=True):
+        np.testing.assert_array_equal(ranks, task_ranks(table.T).T)
+    assert ranks_along_rows(np.empty((3, 0))).shape == (3, 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(errors_with_gaps)
+def test_medians_and_means_skip_what_is_missing(values: FloatArray) -> None:
+    for row, median, mean in zip(values, nan_median(values), nan_mean(values), strict=True):
+        there = row[~np.isnan(row)]
+        assert (np.isnan(median) and np.isnan(mean)) if not there.size else median == np.median(there)
+        np.testing.assert_allclose(mean, there.mean() if there.size else NAN)

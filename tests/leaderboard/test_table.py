@@ -319,3 +319,30 @@ def test_bad_files_are_all_told(tmp_path: Path) -> None:
         load_files([tmp_path / "a.json", tmp_path / "b.json", tmp_path / "empty", tmp_path / "absent"])
     for part in ("b.json: a result file is a JSON object", "empty: no result files", "absent: no such file or folder"):
         assert part in str(caught.value)
+
+
+def test_seeds_and_costs_are_kept_for_the_statistics(make_file: MakeFile, make_row: MakeRow, specs: Specs) -> None:
+    rows = [make_row("ecg", score, seed=seed) for seed, score in enumerate([0.25, 0.5, None])]
+    rows.append(make_row("ecg", 0.75, seed=0, replicate=1))  # averaged with the first
+    rows[0]["cost"] |= {"gpu_hours": 2.0}
+    rows[1]["cost"] |= {"gpu_hours": 4.0}
+    rows[1]["architecture"] = {"space": "a space", "params": 4}
+    cell = build_table({"f": make_file("m", rows)}, specs).cells["m", "ecg"]
+    assert cell.seeds == (0.5, 0.5, math.inf)
+    assert cell.error == math.inf
+    assert (cell.gpu_hours, cell.parameters) == (3.0, 2.0)  # of the runs that state it
+
+
+def test_a_paper_has_no_seeds(paper: Mapping[str, ResultFile], specs: Specs) -> None:
+    cell = build_table(paper, specs).cells["gaea", "cifar100"]
+    assert (cell.seeds, cell.gpu_hours, cell.parameters) == ((), None, None)
+
+
+def test_a_file_that_says_it_is_faulty_is_a_line_of_its_own(
+    make_file: MakeFile, make_row: MakeRow, specs: Specs
+) -> None:
+    good = make_file("m", [make_row("ecg", 0.5)])
+    bad = make_file("m", [make_row("psicov", 0.5)]).model_copy(update={"tags": ("faulty",)})
+    lines = build_table({"good": good, "bad": bad}, specs).lines
+    assert {line.id: line.marks for line in lines} == {"m": (), "m@faulty": ("faulty",)}
+    assert [line.ranks(()) for line in lines] == [True, False]
