@@ -335,15 +335,21 @@ def has_secret(text: str) -> bool:
 def hide_secrets(content: Any) -> Any:
     """JSON content with every secret replaced by `[removed]`."""
     if isinstance(content, str):
-        if has_secret(content):
-            for form in _SECRETS:
-                content = form.sub("[removed]", content)
-        return content
+        return _without_secrets(content)
     if isinstance(content, dict):
         return {hide_secrets(key): hide_secrets(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [hide_secrets(value) for value in content]
     return content
+
+
+def _without_secrets(text: str) -> str:
+    for _ in range(3):  # what is left of one may look like another
+        if not has_secret(text):
+            return text
+        for form in _SECRETS:
+            text = form.sub("://[removed]@" if form in _ADDRESSES else "[removed]", text)
+    return "[removed]" if has_secret(text) else text
 
 
 def secret_faults(content: Any) -> Iterator[Fault]:

@@ -20,6 +20,7 @@ from nas360.leaderboard.sources import load_files
 from nas360.leaderboard.table import build_table
 from nas360.loaders import TASKS
 from nas360.results import digest, json_schema, load_result
+from nas360.rules import has_secret, hide_secrets, may_hold_secret
 from nas360.task import TaskSpec
 
 SPECS: Mapping[str, TaskSpec] = {name: task.spec for name, task in TASKS.items()}
@@ -178,6 +179,20 @@ def test_every_value_has_a_line(content: Any, indent: int | None) -> None:
         return 1 + sum(map(count, node)) if isinstance(node, list) else 1
 
     assert len(lines) == count(content)
+
+
+PIECES = ["hf_", "a1B2c3D4" * 4, "password=", "--token ", "://", ":", "@", "sk-", "x", " ", "/", "AKIA" + "A" * 16, "'"]
+
+
+@settings(QUICK, max_examples=300)
+@given(text=st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_what_secrets_are_taken_out_of_holds_none(text: str) -> None:
+    hidden = hide_secrets(text)
+    assert not has_secret(hidden)
+    assert hidden == text or has_secret(text)
+    # a look at the whole file never misses what a look at each text finds
+    assert may_hold_secret(json.dumps({"a": text})) or not has_secret(text)
+    assert may_hold_secret(json.dumps({"a": text}).replace("/", "\\/")) or not has_secret(text)
 
 
 @pytest.mark.parametrize("raw", FILES)
