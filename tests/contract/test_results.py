@@ -115,7 +115,10 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         r"/results/0/seed: .*valid integer; it is True",
     ),
     "negative seed": (lambda c: c["results"][0].update(seed=-1), r"/results/0/seed: .*greater than or equal to 0"),
-    "huge count": (lambda c: c["results"][0]["dataset"].update(n=10**300), r"/results/0/dataset/n: .*it is 1000.*\.\.\."),
+    "huge count": (
+        lambda c: c["results"][0]["dataset"].update(n=10**300),
+        r"/results/0/dataset/n: .*it is 1000.*\.\.\.",
+    ),
     "number for a time": (lambda c: c.update(created=5), r"/created: must be a time as ISO 8601"),
     "time without a zone": (lambda c: c.update(created="2026-01-31T12:00:00"), r"/created: .*timezone"),
     "no rows": (lambda c: c.update(results=[]), r"/results: must not be empty"),
