@@ -30,49 +30,146 @@ def padding(kernel: torch.Size, dilation: int) -> tuple[int, int]:
     return dilation * (kernel[-2] // 2), dilation * (kernel[-1] // 2)
 
 
-def depthwise(x: Tensor, weight: Tensor, *, stride: int = 1, dilation: int = 1) -> Tensor:
-    """A convolution of each channel by itself with "same" padding.
+def dense(x: Tensor) -> Tensor:
+    """The image, channels-last in memory."""
+    return x.contiguous(memory_format=torch.channels_last)
 
-    On a CPU the forward pass is torch's, the backward pass is not: torch's takes up to forty times as long as the
+
+def dense_gradient(x: Tensor) -> Tensor:
+    """The image itself, whose gradient is laid out channels-last before it goes on.
+
+    torch's batch norm takes ten times as long where its gradient is part of a larger matrix.
+    """
+    out: Tensor = _DenseGradient.apply(x)
+    return out
+
+
+class _DenseGradient(torch.autograd.Function):
+    """`dense_gradient`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch declares any arguments
+        return dense(gradient)
+
+
+def depthwise(x: Tensor, weight: Tensor) -> Tensor:
+    """A convolution of each channel by itself, stride 1, "same" padding.
+
+    The forward pass is torch's, the backward pass is not: on a CPU torch's takes up to forty times as long as the
     forward pass for kernels of 5 or dilation 2.
 
     Args:
         x: (n, channels, height, width), channels-last.
         weight: (channels, 1, kernel height, kernel width), odd sizes.
-        stride: 1 or 2; 2 goes with dilation 1.
-        dilation: 1 or 2.
-
-    Returns:
-        (n, channels, ceil(height / stride), ceil(width / stride)).
     """
-    if stride == 1 and x.device.type == "cpu":
-        out: Tensor = _Depthwise.apply(x, weight, dilation)
-        return out
-    return functional.conv2d(x, weight, None, stride, padding(weight.shape, dilation), dilation, x.shape[1])
+    out: Tensor = _Depthwise.apply(x, weight)
+    return out
+
+
+def _same(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    return functional.conv2d(x, weight, None, 1, padding(weight.shape, dilation), dilation, x.shape[1])
+
+
+def _input_gradient(gradient: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    # the transpose of a "same" convolution is the one with the mirrored kernel
+    return _same(gradient, weight.flip(2, 3), dilation)
 
 
 class _Depthwise(torch.autograd.Function):
-    """`depthwise` at stride 1, with backward passes made of the fast kernels."""
+    """`depthwise`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.dilation = dilation
-        return functional.conv2d(x, weight, None, 1, padding(weight.shape, dilation), dilation, x.shape[1])
+        return _same(x, weight, 1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]  # torch declares any arguments
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]  # torch declares any arguments
         x, weight = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        to_x = to_weight = None
-        if ctx.needs_input_grad[0]:
-            pads = padding(weight.shape, ctx.dilation)
-            # the transpose of a "same" convolution is the one with the mirrored kernel
-            to_x = functional.conv2d(gradient, weight.flip(2, 3), None, 1, pads, ctx.dilation, x.shape[1])
-        if ctx.needs_input_grad[1]:
-            to_weight = _weight_gradient(x, gradient, weight.shape, ctx.dilation)
-        return to_x, to_weight, None
+        gradient = dense(gradient)
+        return (
+            _input_gradient(gradient, weight, 1) if ctx.needs_input_grad[0] else None,
+            _weight_gradient(x, gradient, weight.shape, 1) if ctx.needs_input_grad[1] else None,
+        )
+
+
+def fan(x: Tensor, copies: Tensor, weights: list[Tensor], dilations: list[int], stride: int) -> list[Tensor]:
+    """Several depthwise convolutions of each of several copies of an image's channels.
+
+    Args:
+        x: (n, channels, height, width), channels-last.
+        copies: (channels, wide), zeros and ones: which channel each of the wide ones is.
+        weights: each (wide, 1, kernel height, kernel width).
+        dilations: 1 or 2, one for each weight.
+        stride: 1 or 2.
+
+    Returns:
+        for each weight (n, wide, ceil(height / stride), ceil(width / stride)).
+    """
+    return list(_Fan.apply(x, copies, tuple(dilations), stride, *weights))
+
+
+class _Fan(torch.autograd.Function):
+    """`fan`. The copies are made anew in the backward pass rather than kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, copies: Tensor, dilations: tuple[int, ...], stride: int, *weights: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, copies, *weights)
+        ctx.dilations, ctx.stride = dilations, stride
+        wide = image(matrix(x) @ copies, _sizes(x))
+        if stride == 1:
+            return tuple(_same(wide, weight, dilation) for weight, dilation in zip(weights, dilations, strict=True))
+        # a dilated kernel of stride 2 meets every other position only
+        coarse = dense(wide[:, :, ::2, ::2])
+        return tuple(
+            _same(coarse, weight, 1)
+            if dilation == 2
+            else functional.conv2d(wide, weight, None, 2, padding(weight.shape, 1), 1, wide.shape[1])
+            for weight, dilation in zip(weights, dilations, strict=True)
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # torch declares any arguments
+        x, copies, *weights = ctx.saved_tensors
+        learn = any(ctx.needs_input_grad[4:])
+        wide = image(matrix(x) @ copies, _sizes(x)) if learn or ctx.stride == 2 else x
+        coarse = dense(wide[:, :, ::2, ::2]) if ctx.stride == 2 else wide
+        to_x = torch.zeros_like(matrix(x))
+        to_coarse = to_x if ctx.stride == 1 else torch.zeros_like(matrix(x[:, :, ::2, ::2]))
+        back = copies.T.contiguous()
+        to_weights: list[Tensor | None] = []
+        for gradient, weight, dilation in zip(gradients, weights, ctx.dilations, strict=True):
+            gradient = dense(gradient)
+            to_weight: Tensor | None = None
+            if ctx.stride == 2 and dilation == 1:
+                pads = list(padding(weight.shape, 1))
+                mask = [True, learn, False]
+                to_wide, to_weight, _ = torch.ops.aten.convolution_backward(
+                    gradient, wide, weight, None, [2, 2], pads, [1, 1], False, [0, 0], weight.shape[0], mask
+                )
+                to_x.addmm_(matrix(to_wide), back)
+            else:
+                dilation = dilation if ctx.stride == 1 else 1
+                to_coarse.addmm_(matrix(_input_gradient(gradient, weight, dilation)), back)
+                if learn:
+                    to_weight = _weight_gradient(coarse, gradient, weight.shape, dilation)
+            to_weights.append(to_weight)
+        out = image(to_x, _sizes(x))
+        if ctx.stride == 2:
+            out[:, :, ::2, ::2] += image(to_coarse, _sizes(coarse))
+        return out, None, None, None, *to_weights
+
+
+def _sizes(x: Tensor) -> tuple[int, int, int]:
+    return x.shape[0], x.shape[2], x.shape[3]
 
 
 def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: int) -> Tensor:
@@ -81,6 +178,8 @@ def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: i
     Dilation 2 is taken away by giving every phase of the positions to a sample of its own; zeros that fill odd sizes
     up change nothing, for they meet zeros of the gradient.
     """
+    if x.device.type != "cpu":
+        return _taps(x, gradient, shape, padding(shape, dilation), dilation)
     if dilation == 2:
         phases = (2 if shape[2] > 1 else 1, 2 if shape[3] > 1 else 1)
         x, gradient = _apart(x, phases), _apart(gradient, phases)
@@ -91,13 +190,9 @@ def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: i
     width = x.shape[3] + 2
     half = torch.Size((*shape[:3], 3))
     left, right = (
-        _taps(_dense(wide[..., start : start + width]), gradient, half, (shape[2] // 2, 0)) for start in (0, 2)
+        _taps(dense(wide[..., start : start + width]), gradient, half, (shape[2] // 2, 0)) for start in (0, 2)
     )
     return torch.cat([left, right[..., 1:]], dim=3)
-
-
-def _dense(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _apart(x: Tensor, phases: tuple[int, int]) -> Tensor:
@@ -112,47 +207,10 @@ def _apart(x: Tensor, phases: tuple[int, int]) -> Tensor:
     return parts.permute(0, 3, 1, 2)
 
 
-def _taps(x: Tensor, gradient: Tensor, shape: torch.Size, pads: tuple[int, int]) -> Tensor:
-    """Gradient of the weight of an undilated depthwise convolution of stride 1, by torch."""
+def _taps(x: Tensor, gradient: Tensor, shape: torch.Size, pads: tuple[int, int], dilation: int = 1) -> Tensor:
+    """Gradient of the weight of a depthwise convolution of stride 1, by torch."""
     taps: Tensor = torch.ops.aten.convolution_backward(
-        gradient, x, x.new_empty(shape), None, [1, 1], pads, [1, 1], False, [0, 0], shape[0], [False, True, False]
-    )[1]
+        gradient, x, x.new_empty(shape), None, [1, 1], pads, [dilation] * 2, False, [0, 0], shape[0],
+        [False, True, False],
+    )[1]  # fmt: skip
     return taps
-
-
-class _Gram(torch.autograd.Function):
-    """xᵀx, whose backward pass is one product, x (g + gᵀ)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.T @ x
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch declares any arguments
-        (x,) = ctx.saved_tensors
-        out: Tensor = x @ (gradient + gradient.T)
-        return out
-
-
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (channels,) and covariance (channels, channels), over rows and divided by their number, of (rows, channels).
-
-    They give the mean and the variance of every linear image of the rows, so that a 1×1 convolution and a batch norm
-    behind it are one product, and what lies between them is never written.
-    """
-    rows = x.shape[0]
-    mean = x.new_full((1, rows), 1 / rows) @ x
-    gram: Tensor = _Gram.apply(x)
-    return mean[0], gram / rows - mean.T * mean
-
-
-def replicate(channels: int, copies: int, device: torch.device | None = None) -> Tensor:
-    """(channels, copies · channels), the matrix that writes `copies` copies side by side."""
-    return torch.eye(channels, device=device).repeat(1, copies)
-
-
-def shuffled(channels: int, parts: int) -> Tensor:
-    """(channels,), where each channel goes when `parts` groups are interleaved (PC-DARTS' channel shuffle)."""
-    return torch.arange(channels).view(channels // parts, parts).T.reshape(-1)

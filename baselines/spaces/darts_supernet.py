@@ -26,8 +26,9 @@ from torch.nn import functional
 from nas360.baselines import ends, nd
 from nas360.baselines.spaces.base import Relaxation
 from nas360.baselines.spaces.darts_genotypes import EDGES, NODES, OPERATIONS
-from nas360.baselines.spaces.darts_kernels import depthwise, image, matrix, moments, replicate, shuffled
+from nas360.baselines.spaces.darts_kernels import dense_gradient, depthwise, fan, image, matrix
 from nas360.baselines.spaces.darts_network import STEM, reductions
+from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu
 from nas360.task import TaskSpec
 
 ROUNDS = ((0, 1), (2,), (3,), (4,))
@@ -49,51 +50,6 @@ CONVOLUTIONS = {
 CHUNK = 64
 """Channels that are computed together: 1×1 convolutions of several edges are one product of a matrix of blocks, whose
 zeros cost more than they save when it is larger."""
-
-EPS, MOMENTUM = 1e-5, 0.1
-
-
-class Norms(nn.Module):
-    """Running means and variances of batch norms without scale and shift, and their use on linear images.
-
-    Args:
-        channels: number of all of them.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("variance", torch.ones(channels))
-
-    def scale_shift(
-        self, rows: int, stats: tuple[Tensor, Tensor] | None, weight: Tensor, start: int
-    ) -> tuple[Tensor, Tensor]:
-        """Scale and shift that normalise x @ weight.
-
-        Args:
-            rows: of x.
-            stats: mean and covariance of x; None takes the running ones (evaluation).
-            weight: (in, out).
-            start: which of the channels these are.
-
-        Returns:
-            two of (out,).
-        """
-        part = slice(start, start + weight.shape[1])
-        if stats is None:
-            mean, variance = self.mean[part], self.variance[part]
-        else:
-            mean = stats[0] @ weight
-            # rounding can leave a little less than nothing
-            variance = ((stats[1] @ weight) * weight).sum(dim=0).clamp_min(0)
-            with torch.no_grad():
-                self.mean[part].lerp_(mean.detach(), MOMENTUM)
-                self.variance[part].lerp_(variance.detach() * (rows / max(rows - 1, 1)), MOMENTUM)
-        scale = (variance + EPS).rsqrt()
-        return scale, -mean * scale
 
 
 class Preparation(nn.Module):
@@ -120,8 +76,7 @@ class Preparation(nn.Module):
             rows = torch.cat([matrix(x) @ self.weight[:, :half], matrix(odd) @ self.weight[:, half:]], dim=1)
         else:
             rows = matrix(x) @ self.weight
-        out: Tensor = self.norm(image(rows, sizes(x)))
-        return out
+        return dense_gradient(self.norm(image(rows, sizes(x))))
 
 
 def _uniform(fan_in: int, *shape: int) -> nn.Parameter:
@@ -163,10 +118,21 @@ class SupernetCell(nn.Module):
         if reduce:
             self.pointwise["skip_connect"] = _uniform(c, 2 * NODES, c, c)
             self.norms["skip_connect"] = Norms(2 * NODES * c)
-        place = functional.one_hot(shuffled(width, parts), width).float()
+        # channel g · c + i of [mixed, passed by] goes to i · K + g
+        place = torch.eye(width)[torch.arange(width).view(c, parts).T.reshape(-1)]
         # rows of the mixed channels and of those that pass by, and where the shuffle puts them
         self.register_buffer("place_mixed", place[:c], persistent=False)
         self.register_buffer("place_past", place[c:], persistent=False)
+        for sources in ROUNDS:
+            nodes = NODES - max(0, sources[0] - 1)
+            each, copies = torch.eye(c).repeat(1, nodes), torch.eye(nodes * c).repeat(len(sources), 1)
+            constants = {
+                "copies": torch.kron(torch.eye(len(sources)), each),
+                "to_node": copies,
+                "place": torch.kron(torch.eye(nodes), place[:c]),
+            }
+            for name, value in constants.items():
+                self.register_buffer(f"{name}_{len(sources)}_{nodes}", value, persistent=False)
 
     place_mixed: Tensor
     place_past: Tensor
@@ -217,141 +183,127 @@ class SupernetCell(nn.Module):
         """
         c, width, sources = self.through, self.width, source.shape[1] // self.width
         columns = matrix(source).unflatten(1, (sources, width))
-        through = columns[:, :, :c].flatten(1)
-        active = image(through.relu(), sizes(source))
-        # max pool, average pool and the candidates with weights: all into the mixed channels
-        total = self._convolutions(active, start, nodes, mixture, stride)
-        total = self._pools(image(through, sizes(source)), total, start, nodes, mixture, stride)
-        skips = mixture[:, OPERATIONS.index("skip_connect")].view(sources, nodes)
-        betas = edges.view(sources, nodes)
-        if stride == 2:
-            even, odd = even_odd(active, self.dims)
-            shape = sizes(even)
-            total = self._reduced_skip(torch.cat([matrix(even), matrix(odd)], dim=1), total, start, nodes, mixture)
-            out = total if c == width else total @ _blocks(self.place_mixed, nodes)
-            if c < width:
-                past = image(columns[:, :, c:].flatten(1), sizes(source))
-                past = functional.max_pool2d(past, _window(2, self.dims), 2, ceil_mode=True)
-                out = torch.addmm(out, matrix(past), _spread(betas, self.place_past))
-            return out, shape
-        skipped = _spread(skips, self.place_mixed)
-        passed = skipped if c == width else torch.cat(
-            [skipped.unflatten(0, (sources, c)), _spread(betas, self.place_past).unflatten(0, (sources, width - c))],
-            dim=1,
-        ).flatten(0, 1)  # fmt: skip
-        if c < width:
-            total = total @ _blocks(self.place_mixed, nodes)
-        return torch.addmm(total, matrix(source), passed), sizes(source)
-
-    def _convolutions(self, active: Tensor, start: int, nodes: int, mixture: Tensor, stride: int) -> Tensor:
-        """(n, sources · c, height, width) after ReLU → (positions', nodes · c), the candidates with kernels."""
-        c, sources = self.through, active.shape[1] // self.through
-        count = sources * nodes
-        copies = torch.kron(torch.eye(sources, device=active.device), replicate(c, nodes, active.device))
-        to_node = replicate(nodes * c, sources, active.device).T
-        copies, to_node = copies.to(active.dtype), to_node.to(active.dtype)
-        size = max(1, CHUNK // c)
+        through = image(columns[:, :, :c].flatten(1), sizes(source))
+        active = through.relu()
+        candidates, shape = self._light(through, active, start, nodes, stride)
         total: Tensor | None = None
+        count = sources * nodes
+        size = max(1, CHUNK // c)
         for first in range(0, count, size):
-            chunk = slice(first, min(first + size, count))
+            chunk = range(first, min(first + size, count))
             part = slice(chunk.start * c, chunk.stop * c)
-            rows = slice(start + chunk.start, start + chunk.stop)
-            wide = image(matrix(active) @ copies[:, part], sizes(active))
-            # a dilated kernel of stride 2 meets every other position only
-            coarse = wide if stride == 1 else wide[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
-            for name, (_, dilation, stages) in CONVOLUTIONS.items():
-                x = depthwise(wide, self._taps(f"{name}_0", rows), stride=stride) if dilation == 1 else depthwise(
-                    coarse, self._taps(f"{name}_0", rows), dilation=2 if stride == 1 else 1
-                )  # fmt: skip
-                if stages == 2:
-                    weight, shift = self._normalised(f"{name}_0", matrix(x), rows)
-                    x = image(torch.addmm(shift, matrix(x), weight).relu_(), sizes(x))
-                    x = depthwise(x, self._taps(f"{name}_1", rows))
-                weight, shift = self._normalised(f"{name}_{stages - 1}", matrix(x), rows)
-                total = _mix(total, matrix(x), weight, shift, mixture[chunk, OPERATIONS.index(name)], to_node[part])
+            copies = self._constant("copies", sources, nodes)[:, part].contiguous()
+            heavy = self._convolutions(active, copies, start + chunk.start, len(chunk), stride)
+            if len(chunk) == count:
+                # all the edges in one: then the candidates without kernels come along
+                heavy, candidates = heavy + candidates, []
+            to_node = self._constant("to_node", sources, nodes)[part]
+            mixed = mix(heavy, mixture[chunk.start : chunk.stop], to_node)
+            total = mixed if total is None else total + mixed
         assert total is not None  # there is at least one chunk
-        return total
+        if candidates:
+            total = total + mix(candidates, mixture, self._constant("to_node", sources, nodes))
+        if c < width:
+            total = total @ self._constant("place", sources, nodes)
+        past, coefficients = self._past(source, columns, mixture, edges, nodes, stride)
+        return (total if past is None else torch.addmm(total, past, coefficients)), shape
 
-    def _taps(self, name: str, rows: slice) -> Tensor:
-        return self.depthwise[name][rows].flatten(0, 1).unsqueeze(1)
+    def _past(
+        self, source: Tensor, columns: Tensor, mixture: Tensor, edges: Tensor, nodes: int, stride: int
+    ) -> tuple[Tensor | None, Tensor]:
+        """What goes to the nodes as it is: (positions, channels), (channels, nodes · width) coefficients, or None.
 
-    def _normalised(self, name: str, x: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """Weight (edges · c, edges · c) and shift of 1×1 convolution and batch norm of x (positions, edges · c)."""
-        return self._norm(name, x, _blocks_of(self.pointwise[name][rows]), rows.start)
+        The channels that pass by, and at stride 1 the skip, which is the same matrix with other coefficients.
+        """
+        c, sources = self.through, columns.shape[1]
+        betas = edges.view(sources, nodes)
+        by = torch.kron(betas, self.place_past)
+        if stride == 2:
+            if c == self.width:
+                return None, by
+            past = image(columns[:, :, c:].flatten(1), sizes(source))
+            return matrix(functional.max_pool2d(past, _window(2, self.dims), 2, ceil_mode=True)), by
+        skips = mixture[:, OPERATIONS.index("skip_connect")].reshape(sources, nodes)
+        skipped = torch.kron(skips, self.place_mixed)
+        halves = [skipped.unflatten(0, (sources, -1))]
+        if c < self.width:
+            halves.append(by.unflatten(0, (sources, -1)))
+        return matrix(source), torch.cat(halves, dim=1).flatten(0, 1)
 
-    def _norm(
-        self, name: str, x: Tensor, weight: Tensor, start: int, stats: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def _convolutions(self, active: Tensor, copies: Tensor, first: int, count: int, stride: int) -> list[Candidate]:
+        """The candidates with kernels, of some edges.
+
+        Args:
+            active: (n, sources · c, height, width), after ReLU.
+            copies: (sources · c, count · c), which source each edge leaves.
+            first: the first of the edges.
+            count: number of edges.
+            stride: 1 or 2.
+        """
+        rows = slice(first, first + count)
+
+        def taps(name: str) -> Tensor:
+            return self.depthwise[name][rows].flatten(0, 1).unsqueeze(1)
+
+        weights = [taps(f"{name}_0") for name in CONVOLUTIONS]
+        outs = fan(active, copies, weights, [dilation for _, dilation, _ in CONVOLUTIONS.values()], stride)
+        candidates = []
+        for x, (name, (_, _, stages)) in zip(outs, CONVOLUTIONS.items(), strict=True):
+            if stages == 2:
+                inner = norm_relu(matrix(x), self.pointwise[f"{name}_0"][rows], self._running(f"{name}_0", rows))
+                x = depthwise(image(inner, sizes(x)), taps(f"{name}_1"))
+            last = f"{name}_{stages - 1}"
+            candidates.append(
+                Candidate(matrix(x), self.pointwise[last][rows], self._running(last, rows), OPERATIONS.index(name))
+            )
+        return candidates
+
+    def _running(self, name: str, rows: slice) -> Running:
         norms = self.norms[name]
         assert isinstance(norms, Norms)  # all of them are
-        if self.training and stats is None:
-            stats = moments(x)
-        scale, shift = norms.scale_shift(x.shape[0], stats if self.training else None, weight, start * self.through)
-        return weight * scale, shift
+        return norms.part(rows.start * self.through, rows.stop * self.through)
 
-    def _pools(self, x: Tensor, total: Tensor, start: int, nodes: int, mixture: Tensor, stride: int) -> Tensor:
-        """Both pools of (n, sources · c, height, width), added to `total`."""
+    def _light(
+        self, through: Tensor, active: Tensor, start: int, nodes: int, stride: int
+    ) -> tuple[list[Candidate], tuple[int, int, int]]:
+        """Pools and, at stride 2, factorised reductions, of all the round's edges; and the sizes they give.
+
+        Args:
+            through: (n, sources · c, height, width).
+            active: the same after ReLU.
+            start: the round's first edge.
+            nodes: how many nodes it adds to.
+            stride: 1 or 2.
+        """
         window, pad = _window(3, self.dims), _window(3, self.dims, 1, 0)
-        pools = (
-            functional.max_pool2d(x, window, stride, pad),
-            functional.avg_pool2d(x, window, stride, pad, count_include_pad=False),
-        )
-        c, sources = self.through, x.shape[1] // self.through
-        copies = torch.kron(torch.eye(sources, device=x.device), replicate(c, nodes, x.device)).to(x.dtype)
-        to_node = replicate(nodes * c, sources, x.device).T.to(x.dtype)
-        for name, pool in zip(("max_pool_3x3", "avg_pool_3x3"), pools, strict=True):
-            weight, shift = self._norm(name, matrix(pool), copies, start)
-            total = _mix(total, matrix(pool), weight, shift, mixture[:, OPERATIONS.index(name)], to_node)
-        return total
+        sources = through.shape[1] // self.through
+        rows = slice(start, start + sources * nodes)
+        copies = self._constant("copies", sources, nodes)
+        pools = {
+            "max_pool_3x3": functional.max_pool2d(through, window, stride, pad),
+            "avg_pool_3x3": functional.avg_pool2d(through, window, stride, pad, count_include_pad=False),
+        }
+        candidates = [
+            Candidate(matrix(pool), copies, self._running(name, rows), OPERATIONS.index(name))
+            for name, pool in pools.items()
+        ]
+        if stride == 2:
+            x = torch.cat([matrix(half) for half in even_odd(active, self.dims)], dim=1)
+            weight, name = self._reduction_weight(sources, nodes), "skip_connect"
+            candidates.append(Candidate(x, weight, self._running(name, rows), OPERATIONS.index(name)))
+        return candidates, sizes(pools["max_pool_3x3"])
 
-    def _reduced_skip(self, x: Tensor, total: Tensor, start: int, nodes: int, mixture: Tensor) -> Tensor:
-        """The factorised reductions of (positions', even and odd · sources · c), added to `total`."""
+    def _reduction_weight(self, sources: int, nodes: int) -> Tensor:
+        """(even and odd · sources · c, sources · nodes · c) of the factorised reductions."""
         c = self.through
-        sources = x.shape[1] // (2 * c)
         weight = self.pointwise["skip_connect"].view(sources, nodes, c, c).permute(0, 2, 1, 3)
-        even, odd = weight.clone(), weight.clone()
-        even[..., c // 2 :] = 0
-        odd[..., : c // 2] = 0
-        eye = torch.eye(sources, device=x.device, dtype=x.dtype)[:, None, :, None]
-        blocks = [(half.reshape(sources, c, 1, nodes * c) * eye).reshape(sources * c, -1) for half in (even, odd)]
-        name = "skip_connect"
-        scaled, shift = self._norm(name, x, torch.cat(blocks), start)
-        to_node = replicate(nodes * c, sources, x.device).T.to(x.dtype)
-        return _mix(total, x, scaled, shift, mixture[:, OPERATIONS.index(name)], to_node)
+        first = torch.arange(c, device=weight.device) < c // 2
+        eye = torch.eye(sources, device=weight.device, dtype=weight.dtype)[:, None, :, None]
+        halves = [(weight * mask).reshape(sources, c, 1, nodes * c) * eye for mask in (first, ~first)]
+        return torch.cat([half.reshape(sources * c, -1) for half in halves])
 
-
-def _mix(total: Tensor | None, x: Tensor, weight: Tensor, shift: Tensor, mixture: Tensor, to_node: Tensor) -> Tensor:
-    """total + ((x @ weight + shift) · the edges' mixture weights) @ to_node, as one product over the positions.
-
-    Args:
-        total: (positions, out) or None.
-        x: (positions, in).
-        weight: (in, edges · c).
-        shift: (edges · c,).
-        mixture: (edges,).
-        to_node: (edges · c, out), which node each edge goes to.
-    """
-    wide = mixture.repeat_interleave(shift.shape[0] // mixture.shape[0])
-    both = (torch.cat([weight, shift.unsqueeze(0)]) * wide) @ to_node
-    out = torch.addmm(both[-1], x, both[:-1])
-    return out if total is None else total + out
-
-
-def _blocks_of(parts: Tensor) -> Tensor:
-    """(count, in, out) → (count · in, count · out), with the parts along the diagonal."""
-    count = parts.shape[0]
-    eye = torch.eye(count, device=parts.device, dtype=parts.dtype)
-    return (parts.unsqueeze(2) * eye[:, None, :, None]).flatten(2).flatten(0, 1)
-
-
-def _blocks(part: Tensor, count: int) -> Tensor:
-    """The same part `count` times along the diagonal."""
-    return torch.kron(torch.eye(count, device=part.device, dtype=part.dtype), part)
-
-
-def _spread(weights: Tensor, place: Tensor) -> Tensor:
-    """(sources, nodes), (channels, width) → (sources · channels, nodes · width): place, times the pair's weight."""
-    return torch.kron(weights, place)
+    def _constant(self, name: str, sources: int, nodes: int) -> Tensor:
+        return self.get_buffer(f"{name}_{sources}_{nodes}")
 
 
 def sizes(x: Tensor) -> tuple[int, int, int]:

@@ -34,9 +34,7 @@ class MixedOperation(nn.Module):
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         through = x.shape[1] // self.parts
-        mixed = sum(
-            weight * layer(x[:, :through]) for weight, layer in zip(weights, self.operations, strict=True)
-        )
+        mixed = sum(weight * layer(x[:, :through]) for weight, layer in zip(weights, self.operations, strict=True))
         assert isinstance(mixed, Tensor)
         if self.parts == 1:
             return mixed
@@ -150,7 +148,10 @@ def matching(ours: nn.Module, theirs: nn.Module) -> list[tuple[nn.Parameter, Ten
         for name, stages in (("sep_conv_3x3", 2), ("sep_conv_5x5", 2), ("dil_conv_3x3", 1), ("dil_conv_5x5", 1)):
             layers = edge.get_submodule(f"operations.{OPERATIONS.index(name)}")
             for stage in range(stages):
-                depthwise, pointwise = layers.get_submodule(str(4 * stage + 1)), layers.get_submodule(str(4 * stage + 2))
+                depthwise, pointwise = (
+                    layers.get_submodule(str(4 * stage + 1)),
+                    layers.get_submodule(str(4 * stage + 2)),
+                )
                 taps = ours.depthwise[f"{name}_{stage}"][place].unsqueeze(1)
                 kernel = depthwise.get_parameter("weight")
                 pairs.append((kernel, taps.reshape(kernel.shape)))
