@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.text import Text
 
-console = Console()
+
+def visible(text: str) -> str:
+    r"""A text with what steers a terminal, or cannot be seen, written out; line ends are kept.
+
+    Messages quote names and lines out of files of strangers, which could move the cursor or turn the writing round.
+
+    Example:
+        >>> print(visible("red \x1b[31m, back \r, right to left \u202e"))
+        red \x1b[31m, back \r, right to left \u202e
+    """
+    return _written_out(text, lambda sign: sign.encode("unicode_escape").decode())
+
+
+def plain(text: object) -> str:
+    """A text of strangers on one line, for a terminal or for JSON: what `visible` writes out is a question mark."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
+
+
+def _written_out(text: str, write: Callable[[str], str]) -> str:
+    return "".join(sign if sign.isprintable() or sign == "\n" else write(sign) for sign in text)
+
+
+class _Careful(Console):
+    """A console on which every text is `visible`, whoever prints it; rich itself leaves most codes in."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a text of a string with markup."""
+        # before rich leaves carriage returns out without a trace
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Make pieces of anything that can be printed; rich's own codes are apart from the text."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
+console = _Careful()
 """For results that a person reads."""
 
-errors = Console(stderr=True)
+errors = _Careful(stderr=True)
 """For errors, warnings and progress."""
 
 
@@ -23,7 +61,9 @@ def print_json(content: Any) -> None:
     """Write strict JSON to standard output, plain, as programs read it."""
     import typer
 
-    typer.echo(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    # JSON leaves in what a terminal may obey too, but has a way to write it
+    typer.echo(_written_out(text, lambda sign: json.dumps(sign)[1:-1]))
 
 
 def warn(message: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas360.cli.output import console, print_json, progress, warn
+from nas360.cli.output import console, plain, print_json, progress, warn
 from nas360.errors import ResultError
 
 if TYPE_CHECKING:
@@ -106,18 +106,13 @@ def rescore(
 
 
 def _listed(what: str, rows: Sequence[Rescored]) -> str:
-    lines = [f"  {_plain(row.file)}: results/{row.index}: {_plain(row.reason)}" for row in rows[:SHOWN]]
+    lines = [f"  {plain(row.file)}: results/{row.index}: {plain(row.reason)}" for row in rows[:SHOWN]]
     more = [f"  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
     return "\n".join([f"{what}, {len(rows)} of them:", *lines, *more])
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _plain(text: object) -> str:
-    # names and messages may hold what a terminal would obey
-    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
 
 
 def _show(found: Sequence[Rescored], moves: Sequence[RankMove], written: Sequence[str]) -> None:
@@ -129,7 +124,7 @@ def _show(found: Sequence[Rescored], moves: Sequence[RankMove], written: Sequenc
         table = Table("method", "task", "seed", "old", "new", "difference", "also", title="moved", title_justify="left")
         for row in moved[:SHOWN]:
             numbers = [f"{row.old:.8g}", f"{row.new:.8g}", f"{row.difference:+.3g}"]
-            also = Text(_plain(", ".join(row.moved_extra)))
+            also = Text(plain(", ".join(row.moved_extra)))
             table.add_row(Text(row.method), row.task, str(row.seed), *numbers, also)
         console.print(table)
         if len(moved) > SHOWN:
@@ -138,7 +133,7 @@ def _show(found: Sequence[Rescored], moves: Sequence[RankMove], written: Sequenc
         table = Table("method", "place", "median rank", title="ranks", title_justify="left")
         for move in moves:
             place = f"{move.old_place} → {move.new_place}"
-            table.add_row(Text(_plain(move.line)), place, f"{move.old_median:g} → {move.new_median:g}")
+            table.add_row(Text(plain(move.line)), place, f"{move.old_median:g} → {move.new_median:g}")
         console.print(table)
     unscored = [row for row in found if row.outcome == "unscored"]
     if unscored:

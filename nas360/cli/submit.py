@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from nas360.cli.output import console, errors, print_json, progress, warn
+from nas360.cli.output import console, errors, plain, print_json, progress, warn
 from nas360.errors import HubError, ResultError, UserError, first_faults
 from nas360.hub import OFFICIAL_NAMESPACE
 
@@ -141,11 +141,11 @@ def _show(ready: Submission, to: str, done: Commit | None, folder: Path | None, 
         again = "yes" if row.outcome == "same" else f"no: {row.reason}"
         seed = "" if row.seed is None else str(row.seed)
         score = "none" if row.old is None else f"{row.old:.6g}"
-        table.add_row(Text(row.method), row.task, seed, score, Text(_plain(again)))
+        table.add_row(Text(row.method), row.task, seed, score, Text(plain(again)))
     console.print(table)
     lines = []
     if folder is not None:
-        lines.append(f"written to {escape(_plain(folder))}")
+        lines.append(f"written to {escape(plain(folder))}")
     if done is not None and not done.changed:
         lines.append(f"{escape(to)} holds these entries already; nothing was sent")
     elif done is not None and done.pull_request is not None:
@@ -154,12 +154,8 @@ def _show(ready: Submission, to: str, done: Commit | None, folder: Path | None, 
         lines.append(f"commit {escape(done.url)}")
     if done is None:
         lines.append("nothing was sent; send it with:")
-        lines.append(f"  {escape(_plain(command))}")
+        lines.append(f"  {escape(plain(command))}")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
-
-
-def _plain(text: object) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
 
 
 def _public(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from nas360.cli.output import console, print_json
+from nas360.cli.output import console, plain, print_json
 
 if TYPE_CHECKING:
     from nas360.faults import Fault
@@ -79,8 +79,8 @@ def _validate(places: list[Path], format_: Format, workers: int) -> None:
                 "files": len(report.files),
                 "errors": report.n_errors,
                 "warnings": len(report.faults) - report.n_errors,
-                "passed_over": [_plain(str(path)) for path in report.foreign],
-                "faults": [{**fault.public(), "file": _plain(fault.file)} for fault in report.faults],
+                "passed_over": [plain(str(path)) for path in report.foreign],
+                "faults": [{**fault.public(), "file": plain(fault.file)} for fault in report.faults],
             }
         )
     elif format_ is Format.github:
@@ -108,11 +108,6 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _plain(text: str) -> str:
-    """A text of strangers for a terminal or for JSON: no codes that steer, no halves of surrogate pairs."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
 def _print(report: Report) -> None:
     file = None
     shown = sorted(report.faults, key=lambda fault: fault.severity)[:_MAX_SHOWN]
@@ -122,7 +117,7 @@ def _print(report: Report) -> None:
             continue
         if fault.file != file:
             file = fault.file
-            console.print(f"[bold]{escape(_plain(file))}[/]", highlight=False, soft_wrap=True)
+            console.print(f"[bold]{escape(plain(file))}[/]", highlight=False, soft_wrap=True)
         _print_fault(fault)
     if len(report.faults) > len(shown):
         console.print(f"and {len(report.faults) - len(shown):,} more; --format json has them all", highlight=False)
@@ -131,14 +126,14 @@ def _print(report: Report) -> None:
 
 def _print_fault(fault: Fault) -> None:
     colour = "red" if fault.severity == "error" else "yellow"
-    place = _plain(fault.pointer) or "the file"
-    value = f" = {_plain(fault.value)}" if fault.value else ""
+    place = plain(fault.pointer) or "the file"
+    value = f" = {plain(fault.value)}" if fault.value else ""
     lines = [
         f"  [{colour}]{fault.severity}[/] [bold]{fault.code}[/] {escape(place + value)}",
-        f"    {escape(_plain(fault.rule))}",
+        f"    {escape(plain(fault.rule))}",
     ]
     if fault.fix:
-        lines.append(f"    → {escape(_plain(fault.fix))}")
+        lines.append(f"    → {escape(plain(fault.fix))}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
