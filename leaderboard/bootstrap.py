@@ -29,7 +29,8 @@ LEVEL = 0.95
 
 MIN_COMMON = 6
 """Tasks in common that two lines need to be told apart: with five, even the same winner everywhere has a probability of
-2 / 2⁵ > 5 % between equals."""
+2 / 2⁵ > 5 % between equals. An interval needs as many: the median of where five values come from lies
+outside all five with that probability."""
 
 _BLOCK = 2_000_000  # errors at a time, which bounds memory; the draws do not depend on it
 

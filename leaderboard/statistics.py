@@ -28,8 +28,8 @@ COSTS = ("gpu_hours", "parameters")
 
 POLICY = (
     "On each task all ranked lines that ran it are ranked; a line's median and mean are over the tasks that it ran, "
-    "nothing is filled in for the others, a failed seed counts as an infinite error, and two lines with fewer than "
-    f"{MIN_COMMON} tasks in common are never told apart."
+    "nothing is filled in for the others, a failed seed counts as an infinite error, a line of fewer than "
+    f"{MIN_COMMON} tasks has no interval, and two lines with fewer than {MIN_COMMON} in common are never told apart."
 )
 
 
@@ -63,7 +63,7 @@ class Statistics:
         draws: of the bootstrap.
         seed: of the bootstrap.
         rank_interval: 95 % interval of the median rank, by bootstrap over tasks and seeds; the text of
-            `nas360.leaderboard.bootstrap` tells how.
+            `nas360.leaderboard.bootstrap` tells how. A line that ran fewer than six tasks has none.
         mean_rank_interval: the same of the mean rank.
         tie_group: letters such as `a`, `ab`, `b1` (a digit belongs to the letter before it). Two lines share a letter
             exactly when they are not separable: neither has the lower median rank, over the tasks that both ran, in
@@ -171,9 +171,10 @@ def _bootstrap(
     with np.errstate(invalid="ignore"):
         better = drawn.better >= 1 - (1 - LEVEL) / 2
     medians, means = interval(drawn.median_rank), interval(drawn.mean_rank)
+    enough = [index for index, standing in enumerate(standings) if len(standing.cells) >= MIN_COMMON]
     return (
-        {name: (float(medians[0, index]), float(medians[1, index])) for index, name in enumerate(ids)},
-        {name: (float(means[0, index]), float(means[1, index])) for index, name in enumerate(ids)},
+        {ids[index]: (float(medians[0, index]), float(medians[1, index])) for index in enough},
+        {ids[index]: (float(means[0, index]), float(means[1, index])) for index in enough},
         dict(zip(ids, tie_groups(better | better.T), strict=True)),
     )
 

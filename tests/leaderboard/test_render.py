@@ -214,8 +214,9 @@ def test_statistics_are_in_json_and_csv(board: Board, paper: Mapping[str, Result
     assert to_json(board, paper)["statistics"] is None
     rows = list(csv.DictReader(io.StringIO(to_csv(board, statistics))))
     for row in rows:
-        low, high = statistics.rank_interval[row["method"]]
-        assert (float(row["median_rank_low"]), float(row["median_rank_high"])) == (low, high)
+        ends = statistics.rank_interval.get(row["method"])  # none for a line of too few tasks
+        stated = (row["median_rank_low"], row["median_rank_high"])
+        assert stated == ("", "") if ends is None else tuple(map(float, stated)) == ends
         assert row["tie_group"] == statistics.tie_group[row["method"]]
 
 
