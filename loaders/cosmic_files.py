@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ PATCH = 256
 MAX_BYTES, MAX_MEMBERS, MAX_FILE_BYTES = 32 * 1024 * MIB, 200_000, 2 * MIB
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 NOT_FINITE = "values that are not finite in the image"
+NOT_BINARY = "values other than 0 and 1 in the mask or ignore plane"
 
 _MEMBER = re.compile(
     rf"(?:^|/)npy_(train|test)/{FILTER}/([0-9]{{1,9}})/([0-9a-z]{{1,9}})/(?:([0-9]{{1,9}})_([0-9]{{1,9}})|sky)\.npy$"
@@ -136,20 +138,24 @@ def count_planes(size: int) -> int:
 
 
 def make_piece(patches: Sequence[Patch]) -> Piece:
-    """Read some patches; those whose image is not finite are left out.
+    """Read some patches; those whose image is not finite, or whose masks are not of 0 and 1, are left out.
 
     Raises:
-        RawDataError: when a file is damaged, is not (2 or 3, 256, 256), or its mask or ignore plane is not of 0 and 1.
+        RawDataError: when a file is damaged or is not (2 or 3, 256, 256).
     """
     contents = read_places([patch.place for patch in patches], max_bytes=MAX_FILE_BYTES)
-    good, planes, skipped = [], [], []
+    good, planes, skipped = [], [], defaultdict[str, list[str]](list)
     for patch, content in zip(patches, contents, strict=True):
-        image, masks = _planes(content, patch.name)
-        if np.isfinite(image).all():
-            good.append(patch)
-            planes.append((image, masks))
+        array = npy_array(content, patch.name, shapes=((2, PATCH, PATCH), (3, PATCH, PATCH)))
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and the patch is left out
+            image = array[0].astype(np.float32)
+        if not np.isfinite(image).all():
+            skipped[NOT_FINITE].append(patch.name)
+        elif not np.isin(array[1:], (0, 1)).all():
+            skipped[NOT_BINARY].append(patch.name)
         else:
-            skipped.append(patch.name)
+            good.append(patch)
+            planes.append((image, _masks(array)))
     rows: Rows = {
         "id": np.array([patch.name for patch in good], dtype=np.str_),
         "visit": np.array([patch.visit for patch in good], dtype=np.str_),
@@ -159,15 +165,11 @@ def make_piece(patches: Sequence[Patch]) -> Piece:
         "y": np.array([masks[0] for _, masks in planes], dtype=np.uint8).reshape(-1, PATCH, PATCH),
         "ignore": np.array([masks[1] for _, masks in planes], dtype=np.uint8).reshape(-1, PATCH, PATCH),
     }
-    return Piece([rows] if good else [], {NOT_FINITE: tuple(skipped)} if skipped else {})
+    return Piece([rows] if good else [], {reason: tuple(names) for reason, names in skipped.items()})
 
 
-def _planes(content: bytes, source: str) -> tuple[Array, Array]:
-    """Image (256, 256) float32, and (2, 256, 256) uint8 of mask and ignore plane; a missing ignore plane is zeros."""
-    array = npy_array(content, source, shapes=((2, PATCH, PATCH), (3, PATCH, PATCH)))
-    if not np.isin(array[1:], (0, 1)).all():
-        raise RawDataError(f"{source}: its mask or ignore plane holds other values than 0 and 1. Get the archive anew")
+def _masks(array: Array) -> Array:
+    """Mask and ignore plane, (2, 256, 256) uint8; a missing ignore plane is zeros."""
     masks = np.zeros((2, PATCH, PATCH), np.uint8)
     masks[: len(array) - 1] = array[1:]
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and the patch is left out
-        return array[0].astype(np.float32), masks
+    return masks

@@ -213,16 +213,15 @@ def _departures(recordings: Mapping[int, Recording]) -> tuple[str, ...]:
     """What recordings have not that every official one has; what several have in common is said once."""
     subjects: dict[str, list[int]] = {}
     for subject, recording in recordings.items():
-        what = _departure(recording)
-        if what:
+        for what in (*recording.departures, *_departure(recording)):
             subjects.setdefault(what, []).append(subject)
     return tuple(f"subject {', '.join(map(str, numbers))}: {what}" for what, numbers in subjects.items())
 
 
-def _departure(recording: Recording) -> str:
+def _departure(recording: Recording) -> tuple[str, ...]:
     lacking = sorted(set(range(len(CLASSES))) - set(recording.label.tolist()))
     if lacking:
-        return f"of the classes 0 to {len(CLASSES) - 1} there is no {', '.join(map(str, lacking))}"
+        return (f"of the classes 0 to {len(CLASSES) - 1} there is no {', '.join(map(str, lacking))}",)
     pairs = set(zip(recording.label.tolist(), recording.repetition.tolist(), strict=True))
     expected = {(label, repetition) for label in range(1, len(CLASSES)) for repetition in range(1, REPETITIONS + 1)}
     wrong = sorted(expected ^ {pair for pair in pairs if pair[0] > 0})
@@ -230,9 +229,9 @@ def _departure(recording: Recording) -> str:
         movement, repetition = wrong[0]
         return (
             f"not exactly the repetitions 1 to {REPETITIONS} of every movement (the first of {len(wrong)}: "
-            f"movement {movement}, repetition {repetition})"
+            f"movement {movement}, repetition {repetition})",
         )
-    return ""
+    return ()
 
 
 class Preprocessing:

@@ -16,7 +16,7 @@ from nas360.errors import RawDataError
 from nas360.files import MIB
 from nas360.loaders.base import FloatArray
 from nas360.loaders.raw.archive import members
-from nas360.loaders.raw.matfile import open_mat, read_mat
+from nas360.loaders.raw.matfile import MissingVariableError, open_mat, read_mat
 
 SUBJECTS = 10
 EXERCISE = 2
@@ -35,10 +35,12 @@ class Recording:
     Attributes:
         label: (n,) int64, 0 rest, 1 to 17 movements (`restimulus`).
         repetition: (n,) int64, 0 in rest, from 1 in movements (`rerepetition`).
+        departures: what its file says of subject and exercise otherwise than its name, in words.
     """
 
     label: npt.NDArray[np.int64]
     repetition: npt.NDArray[np.int64]
+    departures: tuple[str, ...] = ()
 
 
 def file_name(subject: int) -> str:
@@ -54,17 +56,10 @@ def read_recording(path: Path, subject: int) -> Recording:
         subject: whose recording it must be.
 
     Raises:
-        RawDataError: when the file is missing, damaged or not in the official layout, is of another subject or
-            exercise, holds a label that is not 0 to 17 or a negative repetition, or its variables differ in length.
+        RawDataError: when the file is missing, damaged or not in the official layout, holds a label that is not 0 to
+            17 or a negative repetition, or its variables differ in length.
     """
     content, name = _content(path, subject)
-    for key, expected in (("subject", subject), ("exercise", EXERCISE)):
-        stated = read_mat(io.BytesIO(content), key, max_bytes=MIB, name=name)
-        if stated.size != 1 or stated.item() != expected:
-            raise RawDataError(
-                f"{name}: {key!r} is {stated.ravel()[:3].tolist()}, must be {expected}. "
-                f"Look whether a file of another subject or exercise got this name"
-            )
     with open_mat(io.BytesIO(content), "emg", name) as emg:
         shape = emg.shape
     if len(shape) != 2 or shape[1] != CHANNELS or not 0 < shape[0] <= MAX_SAMPLES:
@@ -79,7 +74,7 @@ def read_recording(path: Path, subject: int) -> Recording:
     repetition = _integers(content, "rerepetition", shape[0], name)
     if repetition.min() < 0:
         raise RawDataError(f"{name}: 'rerepetition' holds {repetition.min()}, must be 0 or more")
-    return Recording(label, repetition)
+    return Recording(label, repetition, _departures(content, subject, name))
 
 
 def read_signal(path: Path, subject: int) -> FloatArray:
@@ -115,6 +110,19 @@ def _content(path: Path, subject: int) -> tuple[bytes, str]:
         state = f"holds {wanted} more than once: {', '.join(found)}" if found else f"lacks {wanted}"
         raise RawDataError(f"{path.name}: {state}. Get the recordings of subject {subject} anew")
     return found.popitem()[1], f"{path.name}: {wanted}"
+
+
+def _departures(content: bytes, subject: int, name: str) -> tuple[str, ...]:
+    """What the file says of itself otherwise than its name does; it need not say anything."""
+    found = []
+    for key, expected in (("subject", subject), ("exercise", EXERCISE)):
+        try:
+            stated = read_mat(io.BytesIO(content), key, max_bytes=MIB, name=name)
+        except MissingVariableError:
+            continue
+        if stated.size != 1 or stated.item() != expected:
+            found.append(f"its file says that {key!r} is {stated.ravel()[:3].tolist()}, not {expected}")
+    return tuple(found)
 
 
 def _integers(content: bytes, key: str, samples: int, name: str) -> npt.NDArray[np.int64]:

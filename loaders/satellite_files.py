@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -111,17 +113,17 @@ def _checked(values: Array, labels: Array, name: str, first: int) -> tuple[Array
 
 
 def csv_blocks(path: Path) -> Iterator[tuple[Block, Array]]:
-    """All lines of a CSV file in blocks of 4 MiB, each with its series.
+    """All lines of a CSV file in blocks of 4 MiB, each with its series; blank lines at its end do not count.
 
     Raises:
         RawDataError: when the file is empty or not of the official layout.
     """
     first = offset = 0
-    size = path.stat().st_size
     with path.open("rb") as stream:
+        size = _end(stream)
         while offset < size:
             stream.seek(offset)
-            content = stream.read(BLOCK_BYTES)
+            content = stream.read(min(BLOCK_BYTES, size - offset))
             length = len(content) if offset + len(content) == size else content.rfind(b"\n") + 1
             if length == 0:
                 raise RawDataError(f"{path.name}: line {first + 1} has no end. {_LAYOUT}; get the file anew")
@@ -132,6 +134,19 @@ def csv_blocks(path: Path) -> Iterator[tuple[Block, Array]]:
             offset += length
     if first == 0:
         raise RawDataError(f"{path.name}: holds no series. Get the file anew")
+
+
+def _end(stream: IO[bytes]) -> int:
+    """Where the last line that is not blank ends, in bytes."""
+    end = stream.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - BLOCK_BYTES)
+        stream.seek(start)
+        kept = len(stream.read(end - start).rstrip(b" \t\r\n"))
+        end = start + kept
+        if kept:
+            break
+    return end
 
 
 def array_blocks(path: Path) -> Iterator[tuple[Block, Array]]:

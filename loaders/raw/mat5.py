@@ -19,7 +19,7 @@ import numpy as np
 
 from nas360.errors import RawDataError
 from nas360.files import MIB
-from nas360.loaders.raw.matfile import BLOCK_BYTES, Array, Block, MatArray
+from nas360.loaders.raw.matfile import BLOCK_BYTES, Array, Block, MatArray, MissingVariableError
 
 # version 5, table 1-1: how numbers are stored. MATLAB stores whole doubles as integers where they fit
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -317,4 +317,4 @@ def _not_numeric(label: str, key: str, found: str) -> RawDataError:
 
 def _missing(key: str, names: list[str], label: str) -> RawDataError:
     found = ", ".join(map(repr, names[:10])) + (" …" if len(names) > 10 else "") if names else "nothing"
-    return RawDataError(f"{label}: no variable {key!r}. It holds: {found}")
+    return MissingVariableError(f"{label}: no variable {key!r}. It holds: {found}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from nas360.errors import RawDataError
 from nas360.files import MIB
-from nas360.loaders.raw.matfile import Block, MatArray
+from nas360.loaders.raw.matfile import Block, MatArray, MissingVariableError
 
 # to lay small chunks side by side in one large block takes three times as long as to read them one by one
 TILE_BYTES = MIB
@@ -51,7 +51,7 @@ def open_variable(stream: IO[bytes], key: str, label: str) -> Iterator[MatArray]
 def _checked(file: Any, key: str, label: str) -> Any:
     """The dataset `key`, once it is known to be a plain numeric array that lies in this file."""
     if key not in file and file.get(key, getlink=True) is None:
-        raise RawDataError(f"{label}: no variable {key!r}. It holds: {_names(file)}")
+        raise MissingVariableError(f"{label}: no variable {key!r}. It holds: {_names(file)}")
     if not isinstance(file.get(key, getlink=True), h5py.HardLink):
         raise RawDataError(f"{label}: {key!r} is a link to somewhere else, where an array was expected")
     dataset = file[key]

@@ -28,6 +28,10 @@ BLOCK_BYTES = 32 * MIB
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
+class MissingVariableError(RawDataError):
+    """A MATLAB file that has no variable of the name that was asked for."""
+
+
 @dataclass(frozen=True)
 class MatArray:
     """One numeric variable of an open file; nothing of its values has been read yet.
@@ -63,8 +67,8 @@ def open_mat(source: Path | IO[bytes], key: str, name: str | None = None) -> Ite
         The variable; its blocks can be read while the `with` block lasts.
 
     Raises:
-        RawDataError: when the file is no MATLAB file, is damaged, has no such variable, or the variable is no plain
-            real numeric array.
+        MissingVariableError: when the file has no such variable.
+        RawDataError: when the file is no MATLAB file, is damaged, or the variable is no plain real numeric array.
     """
     if isinstance(source, Path):
         label = name or str(source)

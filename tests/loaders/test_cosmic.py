@@ -216,12 +216,6 @@ def test_levels_of_the_sky_that_are_missing_are_told(raw: Path, sky: Array | Non
         open_raw(raw)
 
 
-def _planes(change: Callable[[Array], object]) -> Array:
-    array = np.zeros((3, 256, 256), np.float32)
-    change(array)
-    return array
-
-
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -232,9 +226,6 @@ def _planes(change: Callable[[Array], object]) -> Array:
         (np.zeros((1, 256, 256), np.float32), "has shape"),
         (np.zeros((4, 256, 256), np.float32), "has shape|no official file of its kind"),
         (np.zeros((3, 256, 256), "S1"), "must hold real numbers"),
-        (_planes(lambda array: array[1].fill(2)), "other values than 0 and 1"),
-        (_planes(lambda array: array[2].fill(0.5)), "other values than 0 and 1"),
-        (_planes(lambda array: array[1].fill(np.nan)), "other values than 0 and 1"),
     ],
 )
 def test_faulty_patches_are_refused_by_name(raw: Path, array: Array, message: str) -> None:
@@ -260,6 +251,28 @@ def test_an_image_that_is_not_finite_is_a_counted_skip(raw: Path, tmp_path: Path
     manifest = prepare(TASK, raw, tmp_path / "out")
     assert manifest.skipped == {"values that are not finite in the image": ("train-10760-2-1_0",)}
     assert manifest.splits["train"].rows == manifest.splits["train"].units == 7
+
+
+@pytest.mark.parametrize(("plane", "value"), [(1, 2), (1, -1), (2, 0.5), (1, np.nan), (2, np.inf)])
+def test_a_mask_that_is_not_of_0_and_1_is_a_counted_skip(raw: Path, tmp_path: Path, plane: int, value: float) -> None:
+    path = raw / TRAIN / "10760" / "2" / "1_0.npy"
+    array = np.load(path).astype(np.float64)
+    array[plane, 3, 4] = value
+    np.save(path, array)
+    manifest = prepare(TASK, raw, tmp_path / "out")
+    assert manifest.skipped == {"values other than 0 and 1 in the mask or ignore plane": ("train-10760-2-1_0",)}
+    assert manifest.splits["train"].rows == manifest.splits["train"].units == 7
+    assert manifest.provenance == "partial"
+
+
+def test_a_split_of_unusable_masks_alone_is_refused_with_the_reason(raw: Path, tmp_path: Path) -> None:
+    for path in (raw / "npy_test").rglob("[0-9]_[0-9].npy"):
+        array = np.load(path)
+        array[1] *= 255
+        array[1, 0, 0] = 255
+        np.save(path, array)
+    with pytest.raises(RawDataError, match=r"no rows for the split 'test': .*; 4 left out for: values other than 0"):
+        prepare(TASK, raw, tmp_path / "out")
 
 
 def test_a_split_of_unusable_images_alone_is_refused_with_the_reason(raw: Path, tmp_path: Path) -> None:

@@ -260,9 +260,6 @@ LABELS = _variables(4)["restimulus"]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_changed(subject=[[5]]), r"s4: S4_E2_A1\.mat: 'subject' is \[5\], must be 4"),
-        (_changed(exercise=[[1]]), "'exercise' is .1., must be 2"),
-        (_changed(subject=[[]]), "no variable 'subject'"),
         (_changed(emg=np.zeros((400, 8))), r"'emg' has shape \(400, 8\), must be \(samples, 16\)"),
         (_changed(emg=[[]]), "no variable 'emg'"),
         (_changed(restimulus=LABELS[:-1]), r"'restimulus' has shape \(399, 1\), must be \(400, 1\)"),
@@ -281,6 +278,24 @@ def test_faulty_recordings_are_refused_by_name(tmp_path: Path, change: Variables
     with pytest.raises(RawDataError, match=message) as caught:
         open_raw(_raw(tmp_path, {4: change}))
     assert "S4_E2_A1.mat" in str(caught.value)
+
+
+def test_a_file_that_names_another_subject_or_exercise_is_a_departure(tmp_path: Path) -> None:
+    found = open_raw(_raw(tmp_path, {4: _changed(subject=[[5]], exercise=[[1, 2]]), 6: _changed(subject=[[-1]])}))
+    assert "there is no 3, 4" in found.departures[0]
+    assert found.departures[1:] == (
+        "subject 4: its file says that 'subject' is [5], not 4",
+        "subject 4: its file says that 'exercise' is [1, 2], not 2",
+        "subject 6: its file says that 'subject' is [-1], not 6",
+    )
+
+
+def test_a_file_need_not_name_subject_and_exercise(tmp_path: Path) -> None:
+    whole = open_raw(_raw(tmp_path / "whole"))
+    without = open_raw(_raw(tmp_path / "without", dict.fromkeys(range(1, 11), _changed(subject=[[]], exercise=[[]]))))
+    assert without.departures == whole.departures
+    for name, values in _split(tmp_path / "whole", "test").items():
+        np.testing.assert_array_equal(_split(tmp_path / "without", "test")[name], values)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])

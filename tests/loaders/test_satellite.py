@@ -87,6 +87,27 @@ def test_line_ends_do_not_matter(tmp_path: Path, small_blocks: None, ending: str
     np.testing.assert_array_equal(_rows(tmp_path, "validation")["y"], _series(40)[1][36:] - 1)
 
 
+@pytest.mark.parametrize("blank", ["\n", "\r\n", "\n\n \t\n", "\n" * 7000])
+def test_blank_lines_at_the_end_do_not_count(tmp_path: Path, small_blocks: None, blank: str) -> None:
+    _raw(tmp_path, _text(*_series(40)) + blank)
+    assert open_raw(tmp_path).n_units["train"] == 36
+    parts = [_rows(tmp_path, split) for split in ("train", "validation")]
+    np.testing.assert_array_equal(np.concatenate([part["y"] for part in parts]), _series(40)[1] - 1)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\n" * 7000])
+def test_blank_lines_alone_are_no_series(tmp_path: Path, small_blocks: None, text: str) -> None:
+    _raw(tmp_path, test=text)
+    with pytest.raises(RawDataError, match=r"SITS1M_fold1_TEST\.csv: holds no series"):
+        open_raw(tmp_path)
+
+
+def test_a_blank_line_before_others_is_refused(tmp_path: Path, small_blocks: None) -> None:
+    _raw(tmp_path, "\n" + _text(*_series(40)))
+    with pytest.raises(RawDataError, match=r"line 1: "):
+        open_raw(tmp_path)
+
+
 def test_the_publishers_tree_is_read_too(tmp_path: Path) -> None:
     (tmp_path / FOLDER).mkdir()
     _raw(tmp_path / FOLDER)
