@@ -47,6 +47,8 @@ _ARCHIVES = (
     ("FSD50K.ground_truth.zip", 334701, "ca27382c195e37d2269c4c866dd73485"),
 )
 
+_PART = "one part of a split archive; where a clip is not what the archive's checksum says, it is to be fetched anew"
+
 SPEC = TaskSpec(
     id="fsd50k",
     name="FSD50K",
@@ -78,7 +80,7 @@ SPEC = TaskSpec(
             url=f"https://zenodo.org/records/4060432/files/{name}?download=1",
             size_bytes=size,
             md5=md5,
-            note="one part of a split archive" if "audio" in name else "",
+            note=_PART if "audio" in name else "",
         )
         for name, size, md5 in _ARCHIVES
     ),
@@ -162,6 +164,9 @@ class Clip(NamedTuple):
 
 def open_raw(folder: Path) -> RawData:
     """Read the labels and find the sounds; see `loaders.base.Loader`. No sound is read here.
+
+    A clip that cannot be used is left out and told when rows are read. One that is not what its archive's checksum
+    says ends the preparation, as a part that was cut off would cost thousands of clips: get the archive anew.
 
     Args:
         folder: holds the three archives (two of them in parts), or folders of their names without ".zip".
