@@ -26,7 +26,6 @@ from nas360.loaders.pieces import Piece, Pieces, in_groups
 from nas360.loaders.raw.archive import find_raw, fingerprint
 from nas360.loaders.raw.split_zip import Member, SplitZip, part_paths
 from nas360.loaders.raw.wav import MAX_BYTES, UnusableSoundError, read_wav
-from nas360.loaders.synthetic.fsd50k import write_synthetic
 from nas360.task import SPLITS, Difference, MultiLabel, Source, SplitName, TaskSpec
 
 GROUND_TRUTH = "FSD50K.ground_truth.zip"
@@ -316,6 +315,8 @@ def _fit(rows: Rows) -> FsdPreprocessing:
 
 
 def _loader() -> Loader:
+    from nas360.loaders.synthetic.fsd50k import write_synthetic
+
     return Loader(columns=COLUMNS, open_raw=open_raw, fit=_fit, synthesise=write_synthetic)
 
 

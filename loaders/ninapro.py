@@ -244,15 +244,9 @@ class Preprocessing:
         return Batch(np.ascontiguousarray(rows["x"], np.float32)[:, None], rows["y"])
 
 
-def write_synthetic(folder: Path, seed: int) -> None:
-    """Write ten tiny zips in the official layout; see `loaders.synthetic.ninapro`."""
-    from nas360.loaders.synthetic.ninapro import write_subject
-
-    for subject in range(1, SUBJECTS + 1):
-        write_subject(folder / f"s{subject}.zip", subject, seed)
-
-
 def _loader() -> Loader:
+    from nas360.loaders.synthetic.ninapro import write_synthetic
+
     return Loader(
         columns=COLUMNS,
         open_raw=open_raw,

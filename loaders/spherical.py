@@ -165,7 +165,9 @@ def fit(rows: Rows) -> Preprocessing:
 
 def _loader() -> Loader:
     # the twin is that of CIFAR-100: coarse colour patterns, which no rotation takes away
-    return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, synthesise=cifar100.write_synthetic)
+    from nas360.loaders.synthetic.cifar100 import write_synthetic
+
+    return Loader(columns=COLUMNS, open_raw=open_raw, fit=fit, synthesise=write_synthetic)
 
 
 TASK = Task(SPEC, _loader)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from nas360.files import write_bytes
 from nas360.loaders.base import Array, FloatArray
 from nas360.loaders.cosmic_files import FILTER, PATCH
+from nas360.loaders.synthetic.containers import tar
 from nas360.seeding import derive
 
 VISITS = {"train": (("10760", "2"), ("10760", "4"), ("9490", "a3")), "test": (("12058", "16"),)}
@@ -29,18 +29,16 @@ def write_synthetic(folder: Path, seed: int) -> None:
     """
     for part, visits in VISITS.items():
         rng = derive(seed, "cosmic", "synthetic", part)
-        stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for proposal, visit in visits:
-                sky = rng.uniform(40, 120, EXPOSURES)
-                where = f"npy_{part}/{FILTER}/{proposal}/{visit}"
-                _add(archive, f"{where}/sky.npy", sky)
-                for exposure in range(EXPOSURES):
-                    for patch in range(PATCHES):
-                        planes = _patch(float(sky[exposure]), rng)
-                        kept = planes[: 3 - patch % 2]
-                        _add(archive, f"{where}/{exposure + 1}_{patch}.npy", kept)
-        write_bytes(folder / f"deepCR.ACS-WFC.{part}.tar", stream.getvalue())
+        files: dict[str, bytes] = {}
+        for proposal, visit in visits:
+            sky = rng.uniform(40, 120, EXPOSURES)
+            where = f"npy_{part}/{FILTER}/{proposal}/{visit}"
+            files[f"{where}/sky.npy"] = _npy(sky)
+            for exposure in range(EXPOSURES):
+                for patch in range(PATCHES):
+                    planes = _patch(float(sky[exposure]), rng)
+                    files[f"{where}/{exposure + 1}_{patch}.npy"] = _npy(planes[: 3 - patch % 2])
+        write_bytes(folder / f"deepCR.ACS-WFC.{part}.tar", tar(files))
 
 
 def _patch(sky: float, rng: np.random.Generator) -> FloatArray:
@@ -62,10 +60,7 @@ def _patch(sky: float, rng: np.random.Generator) -> FloatArray:
     return np.stack([image, mask, ignore]).astype(np.float32)
 
 
-def _add(archive: tarfile.TarFile, name: str, values: Array) -> None:
+def _npy(values: Array) -> bytes:
     stream = io.BytesIO()
     np.save(stream, values, allow_pickle=False)
-    info = tarfile.TarInfo(name)
-    info.size = stream.tell()
-    stream.seek(0)
-    archive.addfile(info, stream)
+    return stream.getvalue()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ from nas360.files import atomic_path, write_bytes
 from nas360.loaders.base import Array
 from nas360.loaders.deepsea import label_indices
 from nas360.loaders.deepsea_files import ARCHIVE, N_BASES, N_FEATURES, SEQUENCE_LENGTH
+from nas360.loaders.synthetic.containers import mat5, tar_gz
 from nas360.seeding import derive
 
 # of every file as many again, the reverse complements, follow
@@ -27,19 +25,13 @@ _COMPLEMENT = np.array([3, 2, 1, 0, N_BASES])
 def write_synthetic(folder: Path, seed: int) -> None:
     """Write the bundle in the official layout: train.mat of version 7.3, valid.mat and test.mat of version 5."""
     motifs = derive(seed, "deepsea", "synthetic", "motifs").integers(0, N_BASES, (len(label_indices()), _MOTIF))
-    packed = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1, mtime=0) as stream,
-        tarfile.open(fileobj=stream, mode="w") as archive,
-    ):
-        for stem, forward in _FORWARD.items():
-            arrays = _arrays(forward, motifs, derive(seed, "deepsea", "synthetic", stem))
-            variables = {f"{stem}xdata": arrays[0], f"{stem}data": arrays[1]}
-            content = _version_73(variables, folder) if stem == "train" else _version_5(variables)
-            member = tarfile.TarInfo(f"deepsea_train/{stem}.mat")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    write_bytes(folder / ARCHIVE, packed.getvalue())
+    files: dict[str, bytes] = {}
+    for stem, forward in _FORWARD.items():
+        bases, features = _arrays(forward, motifs, derive(seed, "deepsea", "synthetic", stem))
+        variables = {f"{stem}xdata": bases, f"{stem}data": features}
+        content = _version_73(variables, folder) if stem == "train" else mat5(variables, compressed=True)
+        files[f"deepsea_train/{stem}.mat"] = content
+    write_bytes(folder / ARCHIVE, tar_gz(files))
 
 
 def _arrays(forward: int, motifs: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -75,13 +67,3 @@ def _version_73(variables: dict[str, Array], folder: Path) -> bytes:
         content = temporary.read_bytes()
     (folder / "train.mat").unlink()
     return content
-
-
-def _version_5(variables: dict[str, Array]) -> bytes:
-    from scipy.io import savemat
-
-    stream = io.BytesIO()
-    # the documentation admits a stream, the type stubs do not
-    savemat(stream, variables, do_compression=True)  # type: ignore[arg-type]
-    # scipy writes the time of writing into the first 116 bytes, which are text for people
-    return b"MATLAB 5.0 MAT-file, made up by nas360".ljust(116) + stream.getvalue()[116:]

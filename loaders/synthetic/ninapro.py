@@ -1,4 +1,4 @@
-"""A made-up subject of NinaPro DB5: every movement is a pattern over the electrodes and a frequency."""
+"""Made-up subjects of NinaPro DB5: every movement is a pattern over the electrodes and a frequency."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from nas360.files import write_bytes
 from nas360.loaders.base import Array
-from nas360.loaders.ninapro_recordings import CHANNELS, EXERCISE, MOVEMENTS, REPETITIONS, file_name
+from nas360.loaders.ninapro_recordings import CHANNELS, EXERCISE, MOVEMENTS, REPETITIONS, SUBJECTS, file_name
+from nas360.loaders.synthetic.containers import mat5
 from nas360.seeding import derive
 
 SAMPLE_RATE_HZ = 200
@@ -19,16 +20,19 @@ _ACTIVE = 5  # electrodes that a movement drives
 _LOUD, _QUIET = 30.0, 2.0  # in the armband's steps
 
 
-def write_subject(path: Path, subject: int, seed: int) -> None:
-    """Write one subject's zip in the official layout, with exercise 2 alone.
+def write_synthetic(folder: Path, seed: int) -> None:
+    """Write ten tiny zips in the official layout, with exercise 2 alone.
 
     Args:
-        path: where to.
-        subject: its number, from 1.
+        folder: where to.
         seed: of all draws; the patterns of the movements hang on it alone and are common to all subjects.
     """
-    from scipy.io import savemat
+    for subject in range(1, SUBJECTS + 1):
+        write_bytes(folder / f"s{subject}.zip", _subject(subject, seed))
 
+
+def _subject(subject: int, seed: int) -> bytes:
+    """One subject's zip."""
     patterns = derive(seed, "ninapro", "synthetic", "patterns")
     active = np.stack([patterns.permutation(CHANNELS) < _ACTIVE for _ in range(MOVEMENTS + 1)])
     active[0] = False
@@ -38,7 +42,7 @@ def write_subject(path: Path, subject: int, seed: int) -> None:
     frequency = 8.0 + 4.0 * label  # hertz; the highest, 76, is below half of the sample rate
     wave = np.sin(2 * np.pi * frequency * seconds)[:, None]
     emg = rng.normal(0, _QUIET, (len(label), CHANNELS)) + _LOUD * active[label] * wave
-    variables = {
+    variables: dict[str, Array] = {
         "emg": np.clip(np.round(emg), -128, 127).astype(np.float32),
         "acc": np.zeros((len(label), 3), np.float32),
         "stimulus": label[:, None].astype(np.int8),
@@ -49,17 +53,12 @@ def write_subject(path: Path, subject: int, seed: int) -> None:
         "exercise": np.array([[EXERCISE]], np.int8),
         "frequency": np.array([[SAMPLE_RATE_HZ]], np.int16),
     }
-    stream, packed = io.BytesIO(), io.BytesIO()
-    # the documentation admits a stream, the type stubs do not
-    savemat(stream, variables)  # type: ignore[arg-type]
-    content = bytearray(stream.getvalue())
-    # scipy writes the time of writing into the first 116 bytes, which are text for people
-    content[:116] = b"MATLAB 5.0 MAT-file, made up by nas360".ljust(116)
+    packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         member = zipfile.ZipInfo(f"s{subject}/{file_name(subject)}", (2017, 1, 1, 0, 0, 0))
         member.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(member, bytes(content))
-    write_bytes(path, packed.getvalue())
+        archive.writestr(member, mat5(variables))
+    return packed.getvalue()
 
 
 def _course(rng: np.random.Generator) -> tuple[Array, Array]:

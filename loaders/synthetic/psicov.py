@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import pickle
-import tarfile
 from pathlib import Path
 
 import numpy as np
 
 from nas360.files import write_bytes
 from nas360.loaders.base import Array, FloatArray
+from nas360.loaders.synthetic.containers import tar_gz
 from nas360.seeding import derive
 
 N_DEEPCOV, N_PSICOV = 34, 6
@@ -42,7 +42,7 @@ def write_synthetic(folder: Path, seed: int) -> None:
             seq, features, distances = _protein(size, rng)
             files[f"{name}/features/{one}.pkl"] = pickle.dumps({"seq": seq, **features}, protocol=4)
             files[f"{name}/distance/{one}-cb.npy"] = _as_npy(seq, distances)
-    write_bytes(folder / "train-data.tar.gz", _tar_gz(files))
+    write_bytes(folder / "train-data.tar.gz", tar_gz(files))
 
 
 def _protein(length: int, rng: np.random.Generator) -> tuple[str, dict[str, Array], Array]:
@@ -85,20 +85,4 @@ def _as_npy(seq: str, distances: Array) -> bytes:
     parts[:] = [len(seq), seq, distances]
     stream = io.BytesIO()
     np.save(stream, parts, allow_pickle=True)
-    return stream.getvalue()
-
-
-def _tar_gz(files: dict[str, bytes]) -> bytes:
-    import gzip
-
-    stream = io.BytesIO()
-    # mtime 0 in both headers, so that equal files are equal bytes
-    with (
-        gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=1, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-    ):
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
     return stream.getvalue()

@@ -19,10 +19,10 @@ import numpy as np
 import typer
 
 from nas360.loaders import TASKS
-from nas360.loaders.cifar100 import write_synthetic
 from nas360.loaders.prepare import prepare
 from nas360.loaders.spherical import BANDWIDTH, PIECE, rotations
 from nas360.loaders.stereographic import image_positions, project
+from nas360.loaders.synthetic.cifar100 import write_synthetic
 from nas360.loaders.workers import available_cores
 
 ROUNDS = 7

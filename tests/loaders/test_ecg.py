@@ -12,8 +12,9 @@ import scipy.io
 
 from nas360.errors import RawDataError
 from nas360.loaders import TASKS
-from nas360.loaders.ecg import ARCHIVE, REFERENCE, open_raw, split_records, window_starts, write_synthetic
+from nas360.loaders.ecg import ARCHIVE, REFERENCE, open_raw, split_records, window_starts
 from nas360.loaders.prepare import prepare
+from nas360.loaders.synthetic.ecg import write_synthetic
 from nas360.task import SPLITS, SplitName
 
 
