@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 import warnings
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 # before anything imports the Hub's client or torch, which read these once; tests run side by side, one thread each,
 # for two pools of threads on the same cores wait for each other most of the time
 _HOME = tempfile.mkdtemp(prefix="nas360-tests-")
+# each worker of xdist has a folder of its own, and removes that one
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(
     OMP_NUM_THREADS="1",
     HF_HOME=f"{_HOME}/hf",
