@@ -50,10 +50,10 @@ types: $(VENV)/.dev
 check-leaderboard: $(VENV)/.dev
 	$(BIN)/nas360 validate leaderboard/results --format github
 	$(if $(wildcard leaderboard/results/entries/*/*/result.json),$(BIN)/nas360 rescore leaderboard/results/entries --check)
-	$(BIN)/python -m nas360.leaderboard.lock --check
+	$(BIN)/python -m nas360.leaderboard.submission.lock --check
 
 lock: $(VENV)/.dev
-	$(BIN)/python -m nas360.leaderboard.lock --write
+	$(BIN)/python -m nas360.leaderboard.submission.lock --write
 
 bench: $(VENV)/.dev
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -9,7 +9,7 @@ from nas360.leaderboard.board import Board
 from nas360.leaderboard.page import static
 from nas360.leaderboard.page.content import page_data
 from nas360.leaderboard.page.escape import policy_hash, script_json, text
-from nas360.leaderboard.statistics import Statistics
+from nas360.leaderboard.stats.statistics import Statistics
 
 SCRIPTS = (
     *("ranks", "costs", "dom", "state", "theme", "downloads", "controls", "table"),

@@ -10,7 +10,7 @@ from typing import Any
 from nas360.leaderboard.board import Board
 from nas360.leaderboard.page.escape import script_json
 from nas360.leaderboard.profiles import TAU_MAX_SHORT
-from nas360.leaderboard.statistics import Statistics
+from nas360.leaderboard.stats.statistics import Statistics
 from nas360.leaderboard.table import Cell, Line
 from nas360.task import TaskSpec
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from nas360.leaderboard.board import Board, Standing, Unranked
-from nas360.leaderboard.friedman import ALPHA
 from nas360.leaderboard.page.content import MAX_TEXT, area_ends, kind_of, metric_names
 from nas360.leaderboard.page.escape import name, text
-from nas360.leaderboard.statistics import Statistics
+from nas360.leaderboard.stats.friedman import ALPHA
+from nas360.leaderboard.stats.statistics import Statistics
 from nas360.leaderboard.table import Cell
 from nas360.task import TaskSpec
 

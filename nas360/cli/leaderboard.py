@@ -14,8 +14,8 @@ from nas360.cli.output import console, print_json, warn
 
 if TYPE_CHECKING:
     from nas360.leaderboard.board import Board
-    from nas360.leaderboard.render import View
-    from nas360.leaderboard.statistics import Statistics
+    from nas360.leaderboard.output.render import View
+    from nas360.leaderboard.stats.statistics import Statistics
     from nas360.results import ResultFile
 
 
@@ -103,8 +103,8 @@ def leaderboard(
     nas360 leaderboard --panel none my_results/ --baseline my_method --format csv --out board.csv
     """
     from nas360.leaderboard.board import rank
-    from nas360.leaderboard.plot import pictures
-    from nas360.leaderboard.render import View
+    from nas360.leaderboard.output.plot import pictures
+    from nas360.leaderboard.output.render import View
     from nas360.leaderboard.sources import load_files, load_panel
     from nas360.leaderboard.table import MARKS, build_table
     from nas360.loaders import TASKS
@@ -138,7 +138,7 @@ def _passed_over(paths: list[Path], shown: int = 3) -> str:
 
 
 def _statistics(board: Board, draws: int, seed: int) -> Statistics:
-    from nas360.leaderboard.statistics import analyse
+    from nas360.leaderboard.stats.statistics import analyse
 
     if draws:
         return analyse(board, draws, seed)
@@ -148,7 +148,7 @@ def _statistics(board: Board, draws: int, seed: int) -> Statistics:
 
 def _write(board: Board, files: dict[str, ResultFile], form: Format, out: Path | None, view: View) -> None:
     from nas360.files import write_json, write_text
-    from nas360.leaderboard.render import to_csv, to_json, to_latex, to_markdown, to_rich
+    from nas360.leaderboard.output.render import to_csv, to_json, to_latex, to_markdown, to_rich
 
     if form is Format.json:
         content = to_json(board, files, view.statistics)
@@ -179,7 +179,7 @@ def _write(board: Board, files: dict[str, ResultFile], form: Format, out: Path |
 
 def _draw(board: Board, statistics: Statistics, path: Path, kind: str, named: bool) -> None:
     from nas360.errors import MissingExtraError, UserError
-    from nas360.leaderboard.plot import plot
+    from nas360.leaderboard.output.plot import plot
 
     try:
         left_out = plot(kind, board, statistics, path)

@@ -14,8 +14,8 @@ from nas360.cli.output import console, plain, print_json, progress, warn
 from nas360.errors import ResultError
 
 if TYPE_CHECKING:
-    from nas360.leaderboard.rank_moves import RankMove
-    from nas360.leaderboard.rescore import Rescored
+    from nas360.leaderboard.submission.rank_moves import RankMove
+    from nas360.leaderboard.submission.rescore import Rescored
 
 SHOWN = 50
 
@@ -55,10 +55,10 @@ def rescore(
 
     nas360 rescore entries/ --data datasets/ --write
     """
-    from nas360.leaderboard.rank_moves import rank_moves
-    from nas360.leaderboard.rescore import Scorer, to_write, write_moved
-    from nas360.leaderboard.rescore import rescore as score_again
     from nas360.leaderboard.sources import load_files, load_panel
+    from nas360.leaderboard.submission.rank_moves import rank_moves
+    from nas360.leaderboard.submission.rescore import Scorer, to_write, write_moved
+    from nas360.leaderboard.submission.rescore import rescore as score_again
     from nas360.loaders import TASKS
 
     foreign: list[Path] = []

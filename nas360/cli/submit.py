@@ -15,7 +15,7 @@ from nas360.hub import OFFICIAL_NAMESPACE
 
 if TYPE_CHECKING:
     from nas360.hub import Commit
-    from nas360.leaderboard.submit import Submission
+    from nas360.leaderboard.submission.submit import Submission
 
 FOLDER = Path("submission")
 """Where entries are written that could not be sent, when no place is named."""
@@ -67,9 +67,9 @@ def submit(
     nas360 submit result.json --predictions predictions.npz --to my-lab/results
     """
     from nas360.hub import check_repo_id
-    from nas360.leaderboard.rescore import Scorer
-    from nas360.leaderboard.send import send, write_folder
-    from nas360.leaderboard.submit import prepare
+    from nas360.leaderboard.submission.rescore import Scorer
+    from nas360.leaderboard.submission.send import send, write_folder
+    from nas360.leaderboard.submission.submit import prepare
 
     check_repo_id(to)
     if bare and predictions:

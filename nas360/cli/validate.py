@@ -13,7 +13,7 @@ from nas360.cli.output import console, plain, print_json
 
 if TYPE_CHECKING:
     from nas360.faults import Fault
-    from nas360.leaderboard.check_places import Report
+    from nas360.leaderboard.validation.places import Report
 
 
 class Format(StrEnum):
@@ -67,7 +67,7 @@ def validate(
 
 def _validate(places: list[Path], format_: Format, workers: int) -> None:
     from nas360.errors import UserError
-    from nas360.leaderboard.check_places import check_places
+    from nas360.leaderboard.validation.places import check_places
     from nas360.loaders import TASKS
 
     if not places:
@@ -84,7 +84,7 @@ def _validate(places: list[Path], format_: Format, workers: int) -> None:
             }
         )
     elif format_ is Format.github:
-        from nas360.leaderboard.check_github import github_lines
+        from nas360.leaderboard.validation.github import github_lines
 
         for line in github_lines(report.faults):
             typer.echo(line)

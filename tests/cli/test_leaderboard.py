@@ -15,7 +15,7 @@ import pytest
 from nas360.cli import main
 from nas360.cli.leaderboard import leaderboard
 from nas360.leaderboard.profiles import TAU_MAX
-from nas360.leaderboard.statistics import analyse
+from nas360.leaderboard.stats.statistics import analyse
 from nas360.loaders import TASKS
 from nas360.results import load_result, save_result
 

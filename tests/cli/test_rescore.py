@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas360.cli import main
-from nas360.leaderboard.entries import write_content
+from nas360.leaderboard.submission.entries import write_content
 from nas360.results import load_result
 
 Run = Callable[..., tuple[int, str, str]]

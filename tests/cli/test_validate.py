@@ -124,7 +124,7 @@ def test_what_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
 
 
 def test_a_bound_on_folders(tmp_path: Path) -> None:
-    from nas360.leaderboard.check_places import check_places
+    from nas360.leaderboard.validation.places import check_places
     from nas360.loaders import TASKS
 
     specs = {name: task.spec for name, task in TASKS.items()}
@@ -155,7 +155,7 @@ def test_codes_and_schema(capsys: pytest.CaptureFixture[str], repository: Path) 
 
 
 def test_many_files_in_two_processes_are_told_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas360.leaderboard import check
+    from nas360.leaderboard.validation import check
     from nas360.loaders import TASKS
 
     specs = {name: task.spec for name, task in TASKS.items()}

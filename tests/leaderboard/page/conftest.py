@@ -13,7 +13,7 @@ import pytest
 
 from nas360.leaderboard.board import Board, rank
 from nas360.leaderboard.page import page
-from nas360.leaderboard.statistics import analyse
+from nas360.leaderboard.stats.statistics import analyse
 from nas360.leaderboard.table import build_table
 from nas360.results import ResultFile
 from nas360.task import TaskSpec

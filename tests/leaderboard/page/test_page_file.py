@@ -21,7 +21,7 @@ from nas360.leaderboard.page import page
 from nas360.leaderboard.page.assemble import SCRIPTS
 from nas360.leaderboard.page.content import METRICS
 from nas360.leaderboard.page.escape import script_json
-from nas360.leaderboard.statistics import analyse
+from nas360.leaderboard.stats.statistics import analyse
 from nas360.leaderboard.table import Line, build_table
 from nas360.results import ResultFile
 from nas360.task import TaskSpec

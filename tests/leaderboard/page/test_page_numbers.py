@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas360.leaderboard.board import Board, rank
-from nas360.leaderboard.pairwise import win_rate
-from nas360.leaderboard.pareto import cost_points, front
+from nas360.leaderboard.stats.pairwise import win_rate
+from nas360.leaderboard.stats.pareto import cost_points, front
 from nas360.leaderboard.table import MARKS, Table, build_table
 from nas360.results import ResultFile
 from nas360.task import TaskSpec

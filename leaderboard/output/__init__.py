@@ -1,0 +1,1 @@
+"""Boards as tables, files and pictures."""

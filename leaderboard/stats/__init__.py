@@ -1,0 +1,1 @@
+"""What the ranks of a board are worth: intervals, tie groups, tests, stability, cost."""

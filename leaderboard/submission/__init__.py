@@ -1,0 +1,1 @@
+"""Entries: sent, stored, scored again, and locked."""
