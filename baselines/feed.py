@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -52,29 +53,38 @@ class Feed:
         preprocessing: from rows to a batch.
         batch_size: rows a step, at most as many as there are.
         seed: of the run.
+        name: tells several feeds of one run apart: their orders and augmentations are independent.
+        index: the rows to use, int64; None uses all.
     """
 
     rows: SplitRows
     preprocessing: Preprocessing
     batch_size: int
     seed: int
+    name: str = ""
+    index: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows) if self.index is None else len(self.index)
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches that the rows give."""
-        return len(self.rows) // self.batch_size
+        return len(self) // self.batch_size
 
     def steps(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of steps start ≤ s < stop, the next ones made while one is used."""
         epoch, order = -1, np.empty(0, dtype=np.int64)
+        names = (self.name,) if self.name else ()
 
         def make(step: int) -> Batch:
             nonlocal epoch, order
             now, position = divmod(step, self.steps_per_epoch)
             if now != epoch:
-                epoch, order = now, derive(self.seed, "shuffle", now).permutation(len(self.rows))
+                epoch, order = now, derive(self.seed, "shuffle", *names, now).permutation(len(self))
+                order = order if self.index is None else self.index[order]
             index = order[position * self.batch_size : (position + 1) * self.batch_size]
-            return self.preprocessing(self.rows.take(index), derive(self.seed, "augment", now, step))
+            return self.preprocessing(self.rows.take(index), derive(self.seed, "augment", *names, now, step))
 
         # one thread alone, so that `epoch` and `order` have one user
         return ahead(make, range(start, stop))

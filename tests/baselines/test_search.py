@@ -1,0 +1,202 @@
+"""Searches: they find what is planted, are owned by their seed, and survive a kill; on a toy space of two inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas360.baselines.algorithms.base import Algorithm, Arena, Found
+from nas360.baselines.algorithms.bilevel import Bilevel
+from nas360.baselines.algorithms.random_search import RandomSearch
+from nas360.baselines.algorithms.updates import AdamUpdate, ExponentiatedUpdate
+from nas360.baselines.checkpoint import Checkpoints
+from nas360.baselines.failure import TrainingError
+from nas360.baselines.recipe import Optimiser, Recipe
+from nas360.baselines.runlog import RunLog
+from nas360.baselines.spaces.base import Relaxation
+from nas360.baselines.train import Keeping
+from nas360.baselines.watch import Silent
+from nas360.errors import RunError
+from nas360.loaders.data import TaskData
+from nas360.task import TaskSpec
+
+Toy = Callable[..., TaskData]
+RECIPE = Recipe(Optimiser("sgd", lr=0.1), epochs=1, batch_size=16, clip_norm=5.0)
+
+
+class Channels(nn.Module):
+    """A linear answer to one channel of the input, or to a mixture of all; the toy's signal is in channel 0."""
+
+    def __init__(self, spec: TaskSpec, simplex: bool, chosen: int | None = None) -> None:
+        super().__init__()
+        n = spec.input_shape[0]
+        self.linear = nn.Linear(int(np.prod(spec.input_shape[1:])), spec.output.channels)
+        start = torch.full((1, n), 1 / n if simplex else 0.0)
+        self.alpha = nn.Parameter(start) if chosen is None else None
+        self.simplex, self.chosen = simplex, chosen
+
+    def weights(self) -> Tensor:
+        assert self.alpha is not None
+        return self.alpha if self.simplex else self.alpha.softmax(dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = x[:, self.chosen] if self.chosen is not None else (x * self.weights()[:, :, None]).sum(dim=1)
+        out: Tensor = self.linear(mixed)
+        return out
+
+    def weight_parameters(self) -> list[nn.Parameter]:
+        return list(self.linear.parameters())
+
+    def architecture_parameters(self) -> dict[str, nn.Parameter]:
+        assert self.alpha is not None
+        return {"alpha": self.alpha}
+
+    def simplices(self) -> dict[str, Tensor]:
+        return {"alpha": torch.zeros(self.weights().shape, dtype=torch.int64)}
+
+    def mixture(self) -> dict[str, Tensor]:
+        return {"alpha": self.weights().detach().clone()}
+
+
+class ChannelSpace:
+    """Architectures are channel numbers."""
+
+    id = "channel"
+
+    def sample(self, spec: TaskSpec, rng: np.random.Generator) -> int:
+        return int(rng.integers(spec.input_shape[0]))
+
+    def build(self, architecture: int, spec: TaskSpec) -> nn.Module:
+        return Channels(spec, simplex=True, chosen=architecture)
+
+    def relax(self, spec: TaskSpec, relaxation: Relaxation) -> Channels:
+        return Channels(spec, relaxation.mixing == "simplex")
+
+    def decode(self, supernet: Channels) -> int:
+        return int(supernet.weights().argmax())
+
+    def to_json(self, architecture: int) -> dict[str, Any]:
+        return {"channel": architecture}
+
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "gaea": Bilevel("gaea", Relaxation(mixing="simplex"), ExponentiatedUpdate(0.1), warmup=0.2),
+    "darts": Bilevel("darts", Relaxation(mixing="softmax"), AdamUpdate(lr=0.03), warmup=0.2),
+    "random": RandomSearch(candidates=6),
+}
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+@dataclass
+class Interrupter(Silent):
+    """Interrupts before a step is kept."""
+
+    at: int = -1
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def step(self, done: int, total: int, stage: str) -> None:
+        assert stage == "search"
+        if done == self.at:
+            raise Interrupted
+
+
+def arena(
+    data: TaskData, seed: int = 0, steps: int = 60, folder: Path | None = None, at: int = -1, recipe: Recipe = RECIPE
+) -> Arena:
+    """On the toy's training rows; the error is that of validation classes."""
+    rows, preprocessing = data.rows("validation"), data.preprocessing("train")
+    batch = preprocessing(rows.take(np.arange(len(rows))), None)
+
+    def error(model: nn.Module) -> float:
+        with torch.no_grad():
+            return float((model(torch.from_numpy(batch.x)).argmax(dim=1).numpy() != batch.y).mean())
+
+    keeping = None
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+        log = RunLog(folder / "search.jsonl")
+        if not log.path.exists():
+            log.start({"identity": {}})
+        keeping = Keeping(Checkpoints(folder), log, epoch_seconds=0.0)
+    return Arena(
+        data.spec, data.rows("train"), preprocessing, recipe, steps, seed, torch.device("cpu"), error, keeping,
+        Interrupter(at),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_is_planted_is_found(name: str, toy: Toy) -> None:
+    found = [ALGORITHMS[name].search(ChannelSpace(), arena(toy(1, "point", train=160), seed)) for seed in range(3)]
+    assert [one.architecture for one in found] == [0, 0, 0]
+    assert all(one.steps == 60 for one in found)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_search_belongs_to_its_seed(name: str, toy: Toy) -> None:
+    def search(seed: int) -> Found:
+        return ALGORITHMS[name].search(ChannelSpace(), arena(toy(1, "point"), seed, steps=24))
+
+    before = torch.random.get_rng_state()
+    first, again, other = search(3), search(3), search(4)
+    assert first.facts == again.facts
+    assert first.facts != other.facts
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("at", [1, 7, 23])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_killed_search_ends_as_an_unbroken_one(name: str, at: int, toy: Toy, tmp_path: Path) -> None:
+    data = toy(1, "point")
+    whole = ALGORITHMS[name].search(ChannelSpace(), arena(data, steps=24, folder=tmp_path / "whole"))
+    with pytest.raises(Interrupted):
+        ALGORITHMS[name].search(ChannelSpace(), arena(data, steps=24, folder=tmp_path / "cut", at=at))
+    resumed = ALGORITHMS[name].search(ChannelSpace(), arena(data, steps=24, folder=tmp_path / "cut"))
+    assert resumed.architecture == whole.architecture
+    assert resumed.facts == whole.facts
+    logs = [
+        [{**entry, "seconds": 0} for entry in RunLog(tmp_path / part / "search.jsonl").entries()]
+        for part in ("whole", "cut")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_halves_are_disjoint_shuffled_and_cover_the_rows(toy: Toy) -> None:
+    place = arena(toy(1, "point", train=49))
+    weights, architecture = place.halves()
+    assert weights.index is not None and architecture.index is not None
+    assert len(weights.index) == len(architecture.index) == 24
+    assert not set(weights.index) & set(architecture.index)
+    assert max(weights.index) > 24  # not the first half
+    again = place.halves()
+    np.testing.assert_array_equal(weights.index, again[0].index)
+
+
+def test_warm_up_leaves_the_architecture_alone(toy: Toy) -> None:
+    start = Bilevel("gaea", Relaxation(mixing="simplex"), ExponentiatedUpdate(), warmup=1.0)
+    found = start.search(ChannelSpace(), arena(toy(1, "point"), steps=8))
+    assert found.facts["entropy"] == {"alpha": pytest.approx(1.0)}
+
+
+@pytest.mark.parametrize("name", ["gaea", "random"])
+def test_a_search_that_diverges_says_so(name: str, toy: Toy) -> None:
+    wild = Recipe(Optimiser("sgd", lr=1e38), epochs=1, batch_size=16)
+    with pytest.raises(TrainingError, match="Lower the"):
+        ALGORITHMS[name].search(ChannelSpace(), arena(toy(1, "point"), steps=24, recipe=wild))
+
+
+def test_no_candidates_are_refused() -> None:
+    with pytest.raises(RunError, match="0 candidates of 4 steps"):
+        RandomSearch(0)
