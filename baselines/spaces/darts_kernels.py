@@ -71,6 +71,15 @@ def depthwise(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _same(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    if x.shape[3] == 1 and weight.shape[3] == 1:
+        # this pass is faster along the width; the same memory is an image of height 1
+        n, _, length, _ = x.shape
+        line = _same_rows(image(matrix(x), (n, 1, length)), weight.transpose(2, 3), dilation)
+        return image(matrix(line), (n, length, 1))
+    return _same_rows(x, weight, dilation)
+
+
+def _same_rows(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
     return functional.conv2d(x, weight, None, 1, padding(weight.shape, dilation), dilation, x.shape[1])
 
 

@@ -53,75 +53,87 @@ class Running:
     training: bool
 
 
-def blocks(weight: Tensor) -> Tensor:
-    """(count, in, out) → (count · in, count · out), the parts along the diagonal; a matrix stays what it is."""
+BLOCK = 32
+"""Columns of one product: blocks of several edges are multiplied as one dense matrix with zeros, as long as that costs
+no more than the memory it reads."""
+
+
+def _pack(weight: Tensor) -> Tensor:
+    """(count, in, out) → (groups, several · in, several · out), several parts along each diagonal; (in, out) → (1, …)."""
     if weight.ndim == 2:
-        return weight
+        return weight.unsqueeze(0)
     count, inputs, outputs = weight.shape
-    out = weight.new_zeros(count, inputs, count, outputs)
-    out.diagonal(dim1=0, dim2=2).copy_(weight.permute(1, 2, 0))
-    return out.view(count * inputs, count * outputs)
+    several = max(part for part in range(1, count + 1) if count % part == 0 and (part == 1 or part * outputs <= BLOCK))
+    groups = count // several
+    out = weight.new_zeros(groups, several, inputs, several, outputs)
+    out.diagonal(dim1=1, dim2=3).copy_(weight.view(groups, several, inputs, outputs).permute(0, 2, 3, 1))
+    return out.view(groups, several * inputs, several * outputs)
 
 
-def _unblocks(gradient: Tensor, shape: torch.Size) -> Tensor:
-    """The diagonal's parts of a gradient of `blocks`."""
+def _unpack(gradient: Tensor, shape: torch.Size) -> Tensor:
+    """The parts of a gradient of `_pack`."""
     if len(shape) == 2:
-        return gradient
+        return gradient[0]
     count, inputs, outputs = shape
-    return gradient.view(count, inputs, count, outputs).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    groups = gradient.shape[0]
+    grid = gradient.view(groups, count // groups, inputs, count // groups, outputs)
+    return grid.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2).reshape(shape)
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """(rows, groups · k) → (groups, rows, k), a view."""
+    return x.view(x.shape[0], groups, -1).transpose(0, 1)
 
 
 class _Normal:
     """Weight and shift of a batch norm behind a product, and the way back.
 
     Attributes:
-        weight: (in, out), dense.
-        scaled: (in, out), with the norm's scale.
-        shift: (out,).
+        weight: (groups, in, out), packed.
+        scaled: (groups, in, out), with the norm's scale.
+        shift: (groups, out).
     """
 
     def __init__(self, x: Tensor, weight: Tensor, running: Running) -> None:
-        self.weight = blocks(weight)
-        self.rows = x.shape[0]
-        self.training = running.training
+        self.shape = weight.shape
+        self.weight = _pack(weight)
+        self.rows, self.training = x.shape[0], running.training
         if running.training:
-            self.mean = (x.new_full((1, self.rows), 1 / self.rows) @ x)[0]
-            covariance = torch.addmm(self.mean.unsqueeze(1) * self.mean, x.T, x, beta=-1, alpha=1 / self.rows)
+            groups = self.weight.shape[0]
+            self.mean = (x.new_full((1, self.rows), 1 / self.rows) @ x).view(groups, 1, -1)
+            parts = _grouped(x, groups)
+            square = self.mean.transpose(1, 2) * self.mean
+            covariance = torch.baddbmm(square, parts.transpose(1, 2), parts, beta=-1, alpha=1 / self.rows)
             self.image = covariance @ self.weight
             # rounding can leave a little less than nothing
-            variance = (self.image * self.weight).sum(dim=0).clamp_min_(0)
-            self.centre = self.mean @ self.weight
-            running.mean.lerp_(self.centre, MOMENTUM)
-            running.variance.lerp_(variance * (self.rows / max(self.rows - 1, 1)), MOMENTUM)
+            variance = (self.image * self.weight).sum(dim=1).clamp_min_(0)
+            self.centre = (self.mean @ self.weight)[:, 0]
+            running.mean.lerp_(self.centre.flatten(), MOMENTUM)
+            running.variance.lerp_(variance.flatten() * (self.rows / max(self.rows - 1, 1)), MOMENTUM)
         else:
-            self.centre, variance = running.mean.clone(), running.variance
+            parts_shape = self.weight.shape[0], self.weight.shape[2]
+            self.centre, variance = running.mean.clone().view(parts_shape), running.variance.view(parts_shape)
         self.scale = (variance + EPS).rsqrt_()
-        self.scaled = self.weight * self.scale
+        self.scaled = self.weight * self.scale.unsqueeze(1)
         self.shift = -self.centre * self.scale
 
     def back(self, to_scaled: Tensor, to_shift: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Gradients from those of `scaled` and `shift`.
 
         Returns:
-            the weight's (in, out); then, for rows x, theirs is x @ the second, (in, in), plus the third, (in,): None
-            where the statistics are not the batch's.
+            the weight's, in its own shape; then, for rows x, theirs is x @ the second, (groups, in, in), plus the third,
+            (groups · in,): None where the statistics are not the batch's.
         """
+        scale = self.scale.unsqueeze(1)
         if not self.training:
-            return to_scaled * self.scale, None, None
-        to_scale = (to_scaled * self.weight).sum(dim=0) - to_shift * self.centre
-        to_centre = -to_shift * self.scale
-        to_variance = to_scale * self.scale.pow(3) * -0.5
-        to_covariance = (self.weight * to_variance) @ self.weight.T
-        to_weight = to_scaled * self.scale + 2 * to_variance * self.image + torch.outer(self.mean, to_centre)
-        to_mean = self.weight @ to_centre - 2 * (to_covariance @ self.mean)
-        return to_weight, to_covariance * (2 / self.rows), to_mean / self.rows
-
-
-def _row_gradient(gradient: Tensor, weight: Tensor, x: Tensor, square: Tensor | None, row: Tensor | None) -> Tensor:
-    """gradient @ weightᵀ, and the statistics' share."""
-    if square is None or row is None:
-        return gradient @ weight.T
-    return torch.addmm(row, gradient, weight.T).addmm_(x, square)
+            return _unpack(to_scaled * scale, self.shape), None, None
+        to_scale = (to_scaled * self.weight).sum(dim=1) - to_shift * self.centre
+        to_centre = (to_shift * self.scale).neg_().unsqueeze(1)
+        to_variance = (to_scale * self.scale.pow(3) * -0.5).unsqueeze(1)
+        to_covariance = (self.weight * to_variance) @ self.weight.transpose(1, 2)
+        to_weight = to_scaled * scale + 2 * to_variance * self.image + self.mean.transpose(1, 2) * to_centre
+        to_mean = to_centre @ self.weight.transpose(1, 2) - 2 * (self.mean @ to_covariance)
+        return _unpack(to_weight, self.shape), to_covariance * (2 / self.rows), to_mean.flatten() / self.rows
 
 
 def norm_relu(x: Tensor, weight: Tensor, running: Running) -> Tensor:
@@ -145,9 +157,10 @@ class _NormRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, running: Running) -> Tensor:
         ctx.normal = normal = _Normal(x, weight, running)
-        ctx.shape = weight.shape
-        out = torch.addmm(normal.shift, x, normal.scaled).relu_()
-        ctx.save_for_backward(x, out)
+        groups = normal.scaled.shape[0]
+        out = normal.shift.flatten().expand(x.shape[0], -1).contiguous()
+        _grouped(out, groups).baddbmm_(_grouped(x, groups), normal.scaled)
+        ctx.save_for_backward(x, out.relu_())
         return out
 
     @staticmethod
@@ -155,9 +168,17 @@ class _NormRelu(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # torch declares any arguments
         x, out = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
-        to_shift = (gradient.new_ones(1, gradient.shape[0]) @ gradient)[0]
-        to_weight, square, row = ctx.normal.back(x.T @ gradient, to_shift)
-        return _row_gradient(gradient, ctx.normal.scaled, x, square, row), _unblocks(to_weight, ctx.shape), None
+        normal = ctx.normal
+        groups = normal.scaled.shape[0]
+        parts, of_parts = _grouped(x, groups), _grouped(gradient, groups)
+        to_shift = (gradient.new_ones(1, gradient.shape[0]) @ gradient).view(groups, -1)
+        to_weight, square, row = normal.back(parts.transpose(1, 2) @ of_parts, to_shift)
+        to_x = torch.zeros_like(x) if row is None else row.expand_as(x).contiguous()
+        to_parts = _grouped(to_x, groups)
+        to_parts.baddbmm_(of_parts, normal.scaled.transpose(1, 2))
+        if square is not None:
+            to_parts.baddbmm_(parts, square)
+        return to_x, to_weight, None
 
 
 @dataclass
@@ -204,14 +225,15 @@ class _Mix(torch.autograd.Function):
         xs, weights = tensors[::2], tensors[1::2]
         ctx.columns = [column for _, column in plan]
         ctx.normals = [_Normal(x, weight, running) for x, weight, (running, _) in zip(xs, weights, plan, strict=True)]
-        ctx.shapes = [weight.shape for weight in weights]
         ctx.edges = mixture.shape[0]
         ctx.wide = mixture.repeat_interleave(to_node.shape[0] // ctx.edges, dim=0)
         ctx.products = []
         shift = mixture.new_zeros(to_node.shape[0])
         for normal, column in zip(ctx.normals, ctx.columns, strict=True):
-            ctx.products.append((normal.scaled * ctx.wide[:, column]) @ to_node)
-            shift += normal.shift * ctx.wide[:, column]
+            groups = normal.scaled.shape[0]
+            weight = ctx.wide[:, column].view(groups, 1, -1)
+            ctx.products.append(((normal.scaled * weight) @ _rows(to_node, groups)).flatten(0, 1))
+            shift += normal.shift.flatten() * ctx.wide[:, column]
         out = torch.addmm(shift @ to_node, xs[0], ctx.products[0])
         for x, product in zip(xs[1:], ctx.products[1:], strict=True):
             out.addmm_(x, product)
@@ -222,16 +244,25 @@ class _Mix(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # torch declares any arguments
         to_node, *xs = ctx.saved_tensors
-        from_node = to_node.T
-        to_sum = (gradient.new_ones(1, gradient.shape[0]) @ gradient)[0] @ from_node
+        to_sum = (gradient.new_ones(1, gradient.shape[0]) @ gradient)[0] @ to_node.T
         to_wide = torch.zeros_like(ctx.wide)
         out: list[Tensor | None] = []
-        for x, normal, column, product, shape in zip(
-            xs, ctx.normals, ctx.columns, ctx.products, ctx.shapes, strict=True
-        ):
-            to_product = (x.T @ gradient) @ from_node
-            to_wide[:, column] = (to_product * normal.scaled).sum(dim=0) + to_sum * normal.shift
-            weight = ctx.wide[:, column]
-            to_weight, square, row = normal.back(to_product * weight, to_sum * weight)
-            out += [_row_gradient(gradient, product, x, square, row), _unblocks(to_weight, shape)]
+        for x, normal, column, product in zip(xs, ctx.normals, ctx.columns, ctx.products, strict=True):
+            groups = normal.scaled.shape[0]
+            weight = ctx.wide[:, column].view(groups, 1, -1)
+            of_sum = to_sum.view(groups, -1)
+            to_product = (x.T @ gradient).view(groups, -1, gradient.shape[1]) @ _rows(to_node, groups).transpose(1, 2)
+            to_wide[:, column] = ((to_product * normal.scaled).sum(dim=1) + of_sum * normal.shift).flatten()
+            to_weight, square, row = normal.back(to_product * weight, of_sum * weight[:, 0])
+            if square is None or row is None:
+                to_x = gradient @ product.T
+            else:
+                to_x = torch.addmm(row, gradient, product.T)
+                _grouped(to_x, groups).baddbmm_(_grouped(x, groups), square)
+            out += [to_x, to_weight]
         return to_wide.view(ctx.edges, -1, to_wide.shape[1]).sum(dim=1), None, None, *out
+
+
+def _rows(to_node: Tensor, groups: int) -> Tensor:
+    """(edges · channels, out) → (groups, edges · channels / groups, out)."""
+    return to_node.view(groups, -1, to_node.shape[1])

@@ -47,9 +47,8 @@ CONVOLUTIONS = {
 }
 """Kernel, dilation, and number of (ReLU, depthwise, 1×1, batch norm) in turn."""
 
-CHUNK = 64
-"""Channels that are computed together: 1×1 convolutions of several edges are one product of a matrix of blocks, whose
-zeros cost more than they save when it is larger."""
+CHUNK = 128
+"""Channels that are computed together at most."""
 
 
 class Preparation(nn.Module):
