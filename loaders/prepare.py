@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from nas360.errors import DatasetError, RawDataError
 from nas360.files import read_json, sha256_file, write_json, write_text
 from nas360.loaders.base import SYNTHETIC_MARK, Loader, RawData, Rows, RowSource, Task
+from nas360.loaders.code import code_hash
 from nas360.loaders.content import ContentHash, combine
 from nas360.loaders.pieces import pieces_of
 from nas360.loaders.repository.manifest import MANIFEST, DataFile, Manifest, SplitManifest, read_manifest
@@ -236,16 +237,17 @@ def _present(out: Path, task: Task, key: str, overwrite: bool) -> bool:
 
 
 def _begin(staging: Path, key: str) -> None:
-    """Keep what a killed preparation of the same input left; clear anything else."""
+    """Keep what a killed preparation of the same input by the same code left; clear anything else."""
     mark = staging / "staging.json"
+    made_from = {"key": key, "code": code_hash()}
     try:
-        same = read_json(mark, 1 << 16, DatasetError) == {"key": key}
+        same = read_json(mark, 1 << 16, DatasetError) == made_from
     except DatasetError:
         same = False
     if not same:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        write_json(mark, {"key": key})
+        write_json(mark, made_from)
 
 
 def _write_split(

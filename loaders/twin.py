@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock
@@ -11,6 +10,7 @@ from filelock import FileLock
 from nas360.errors import DatasetError
 from nas360.loaders.base import Task
 from nas360.loaders.cache import cache_root
+from nas360.loaders.code import code_hash
 from nas360.loaders.repository.manifest import MANIFEST
 from nas360.version import __version__
 
@@ -23,7 +23,7 @@ def twin(task: Task) -> Path:
     Raises:
         DatasetError: when there is no place for it.
     """
-    folder = cache_root() / "synthetic" / f"{task.spec.id}-{__version__}-{_code()[:12]}"
+    folder = cache_root() / "synthetic" / f"{task.spec.id}-{__version__}-{code_hash()[:12]}"
     if (folder / MANIFEST).is_file():
         return folder
     from nas360.loaders.prepare import prepare
@@ -41,12 +41,3 @@ def twin(task: Task) -> Path:
                 task.write_synthetic(Path(raw), SEED)
                 prepare(task, Path(raw), folder, overwrite=True)
     return folder
-
-
-def _code() -> str:
-    """What the twins are made by: a checkout changes while its version does not."""
-    code = sha256()
-    folder = Path(__file__).resolve().parent
-    for path in sorted(folder.rglob("*.py")):
-        code.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return code.hexdigest()

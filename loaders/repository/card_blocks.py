@@ -37,7 +37,8 @@ FORMULAS = {
 """What each metric is, for readers; the code that computes it is the `metric.py` beside the card."""
 
 PROVENANCE: Mapping[Provenance, str] = {
-    "official": "Made from the complete official files.",
+    "official": "Made from the complete official files, judged by their counts and, where the publisher gives them, "
+    "sizes and hashes.",
     "partial": "Made from a part of the official files. Results on it are not results of the benchmark.",
     "generated": "Made from the published recipe by a generator of its own, not from the official files. Results on it "
     "are comparable with each other, and with published ones only as far as the recipe goes.",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -53,6 +54,10 @@ EPILOG = """Examples:
 
   nas360 leaderboard --panel paper
 """
+
+
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EMFILE}
+"""Errors of files that a user can mend: no space, no permission, a file in the place of a folder, too many open."""
 
 
 class _Interruption(BaseException):
@@ -149,6 +154,11 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            place = f": {error.filename}" if error.filename else ""
+            reason = f"{error.strerror}{place}. What was finished is kept; mend that and run again"
+            errors.print(f"[bold red]error[/]: {_escape(reason)}", highlight=False, soft_wrap=True)
+            sys.exit(2)
         errors.print(
             f"[bold red]internal error[/]: {_escape(f'{type(error).__name__}: {error}')}\n"
             "This is a fault of nas360. Run again with --debug to see where, and please report it.",

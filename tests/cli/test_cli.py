@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -110,3 +112,20 @@ def test_prepare_writes_a_twin_and_tells(tmp_path: Path) -> None:
     assert json.loads(found.stdout) == json.loads((tmp_path / "ecg" / "manifest.json").read_text())
     assert "this data is synthetic" in found.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"ecg", ".ecg.lock"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 2), (errno.EACCES, 2), (errno.EIO, 1)])
+def test_what_the_machine_lacks_is_told_as_the_users_to_mend(
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> None:
+        raise OSError(number, os.strerror(number), "/somewhere/[bold]file")
+
+    monkeypatch.setattr("nas360.cli.tasks.tasks", full)
+    with pytest.raises(SystemExit) as left:
+        main(["tasks"])
+    assert left.value.code == code
+    told = capsys.readouterr().err
+    assert os.strerror(number) in told
+    assert "/somewhere/[bold]file" in told
+    assert ("fault of nas360" in told) == (code == 1)

@@ -34,7 +34,7 @@ def test_the_twin_is_what_prepare_makes_and_is_made_once(tmp_path: Path, monkeyp
 
 def test_other_code_makes_another_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     first = twin(TASKS["ecg"])
-    monkeypatch.setattr("nas360.loaders.twin._code", lambda: "0" * 64)
+    monkeypatch.setattr("nas360.loaders.twin.code_hash", lambda: "0" * 64)
     assert twin(TASKS["ecg"]) != first
 
 
