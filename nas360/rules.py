@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,23 +19,26 @@ from nas360.faults import Fault, make, show, step
 from nas360.task import TaskSpec
 from nas360.values import show_range, unit_hint
 
+_NO_MEMBERS: Mapping[str, Any] = MappingProxyType({})
 STATUSES = ("ok", "failed", "timeout", "oom")
 
 
+def members(node: Any) -> Mapping[str, Any]:
+    """What stands in an object, by key; nothing where it is none. A model has all its fields."""
+    if isinstance(node, dict):
+        return node
+    return vars(node) if isinstance(node, BaseModel) else _NO_MEMBERS
+
+
 def has(node: Any, key: str) -> bool:
-    """Whether an object has a key; a model has all its fields."""
-    return key in node if isinstance(node, dict) else isinstance(node, BaseModel) and key in type(node).model_fields
+    """Whether an object has a key."""
+    return key in members(node)
 
 
 def at(node: Any, *path: str) -> Any:
     """The value at a path of keys; None where there is none."""
     for key in path:
-        if isinstance(node, dict):
-            node = node.get(key)
-        elif isinstance(node, BaseModel):
-            node = getattr(node, key, None)
-        else:
-            return None
+        node = members(node).get(key)
     return node
 
 
@@ -56,7 +60,7 @@ def count(value: Any) -> int | None:
 
 def is_published(row: Any) -> bool:
     """Whether a row is a published average."""
-    return has(row, "published")
+    return "published" in members(row)
 
 
 def rows_of(content: Any) -> Sequence[Any]:
@@ -70,19 +74,20 @@ def row_faults(row: Any) -> Iterator[Fault]:
     if is_published(row):
         yield from _out_of_stated_range(row, "/published/mean", "published.mean", at(row, "published", "mean"))
         return
-    status = at(row, "status") if has(row, "status") else "ok"
+    own = members(row)
+    status = own.get("status", "ok")
     if status in STATUSES:
-        yield from _status_faults(row, str(status))
-    yield from _out_of_stated_range(row, "/score", "score", at(row, "score"))
-    yield from _out_of_stated_range(row, "/validation_score", "validation_score", at(row, "validation_score"))
-    if has(row, "score") and at(row, "score") is None and at(row, "score_stderr") is not None:
+        yield from _status_faults(own, str(status))
+    yield from _out_of_stated_range(row, "/score", "score", own.get("score"))
+    yield from _out_of_stated_range(row, "/validation_score", "validation_score", own.get("validation_score"))
+    if "score" in own and own["score"] is None and own.get("score_stderr") is not None:
         yield make("E034", "/score_stderr", "score_stderr stands beside a score alone; this row has none", "remove it")
 
 
-def _status_faults(row: Any, status: str) -> Iterator[Fault]:
+def _status_faults(row: Mapping[str, Any], status: str) -> Iterator[Fault]:
     well = status == "ok"
-    score = at(row, "score")
-    if has(row, "score") and well != (score is not None):
+    score = row.get("score")
+    if "score" in row and well != (score is not None):
         yield make(
             "E030",
             "/score",
@@ -90,14 +95,14 @@ def _status_faults(row: Any, status: str) -> Iterator[Fault]:
             "give the score, or the status that the run ended with and the score null",
             score,
         )
-    if well == (at(row, "failure") is not None):
+    if well == (row.get("failure") is not None):
         yield make(
             "E031",
             "/failure",
             f"status is {status!r}; `failure` {{stage, message}} stands exactly where it is not 'ok'",
             "remove `failure`" if well else "give `failure`",
         )
-    if well and has(row, "architecture") and at(row, "architecture") is None:
+    if well and "architecture" in row and row["architecture"] is None:
         yield make(
             "E032",
             "/architecture",
@@ -108,10 +113,11 @@ def _status_faults(row: Any, status: str) -> Iterator[Fault]:
 
 
 def _out_of_stated_range(row: Any, pointer: str, name: str, value: Any) -> Iterator[Fault]:
-    low, high, score = number(at(row, "metric", "min")), at(row, "metric", "max"), number(value)
+    metric = members(at(row, "metric"))
+    low, high, score = number(metric.get("min")), metric.get("max"), number(value)
     if score is None or low is None or (high is not None and number(high) is None):
         return
-    yield from _out_of_range(pointer, name, score, "the metric's range", (low, high), str(at(row, "metric", "unit")))
+    yield from _out_of_range(pointer, name, score, "the metric's range", (low, high), str(metric.get("unit")))
 
 
 def _out_of_range(
@@ -131,9 +137,10 @@ def _out_of_range(
 def cost_faults(cost: Any) -> Iterator[Fault]:
     """What is wrong within a row's `cost`. Pointers begin at it."""
     times = ("search_seconds", "train_seconds")
-    if all(has(cost, name) for name in times) and at(cost, "reason") is None:
+    own = members(cost)
+    if own.keys() >= set(times) and own.get("reason") is None:
         for name in times:
-            if at(cost, name) is None:
+            if own[name] is None:
                 yield make(
                     "E035",
                     f"/{name}",
@@ -145,14 +152,16 @@ def cost_faults(cost: Any) -> Iterator[Fault]:
 
 def row_key(row: Any) -> tuple[object, ...] | None:
     """What tells a row from the others of its file; None where a part of it is of a wrong type."""
-    names = ["task", "config", "split", "budget"]
-    default: dict[str, object] = {"config": "default", "split": "test", "replicate": 0}
-    if not is_published(row):
-        names += ["seed", "replicate", "fold"]
-    key = tuple(at(row, name) if has(row, name) else default.get(name) for name in names)
-    texts = all(isinstance(part, str) for part in key[:4])
-    numbers = all(count(part) is not None or (part is None and index == 2) for index, part in enumerate(key[4:]))
-    return key if texts and numbers else None
+    own = members(row)
+    texts = (own.get("task"), own.get("config", "default"), own.get("split", "test"), own.get("budget"))
+    if not all(isinstance(text, str) for text in texts):
+        return None
+    if is_published(row):
+        return texts
+    seed, replicate, fold = own.get("seed"), own.get("replicate", 0), own.get("fold")
+    if count(seed) is None or count(replicate) is None or (fold is not None and count(fold) is None):
+        return None
+    return (*texts, seed, replicate, fold)
 
 
 def file_faults(content: Any) -> Iterator[Fault]:
@@ -214,8 +223,9 @@ def _standard_faults(rules: Any, rows: Sequence[Any]) -> Iterator[Fault]:
     if at(rules, "val_merged_into_train") is not False:
         return  # the final model has seen the validation split, so a score on it would mislead
     for index, row in enumerate(rows):
-        well = not has(row, "status") or at(row, "status") == "ok"
-        if well and isinstance(row, dict | BaseModel) and not is_published(row) and at(row, "validation_score") is None:
+        own = members(row)
+        well = own.get("status", "ok") == "ok"
+        if well and isinstance(row, dict | BaseModel) and not is_published(row) and own.get("validation_score") is None:
             yield make(
                 "E041",
                 f"/results/{index}/validation_score",
@@ -288,9 +298,9 @@ def _dataset_faults(row: Any, spec: TaskSpec) -> Iterator[Fault]:
         )
 
 
-_ADDRESSES = (
-    re.compile(r"://[^\s/:@'\"<>]{0,200}:(?![*<$])[^\s/@'\"<>]{1,200}@"),  # https://name:password@host
-    re.compile(r"://[A-Za-z0-9_-]{20,200}@"),  # https://token@host
+_ADDRESS = re.compile(
+    r"://(?:[^\s/:@'\"<>]{0,200}:(?![*<$])[^\s/@'\"<>]{1,200}@"  # https://name:password@host
+    r"|[A-Za-z0-9_-]{20,200}@)"  # https://token@host
 )
 _SECRETS = (
     re.compile(r"\bhf_[A-Za-z0-9]{16,}"),  # Hugging Face
@@ -299,7 +309,7 @@ _SECRETS = (
     re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),  # Amazon
     re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),  # providers of models
     re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"),
-    *_ADDRESSES,
+    _ADDRESS,
     re.compile(
         r"(?<![A-Za-z0-9])"
         r"((password|passwd|secret|api[_-]?key|(access|auth|hf|wandb)[_-](token|key|api[_-]key))="
@@ -312,7 +322,22 @@ _MARKS: tuple[str, ...] = (
     *("hf_", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "sk-", "private key"),
     *("passw", "secret", "api", "token", "_key", "-key"),
 )
-_ESCAPES = (*(f"\\u00{digit}" for digit in range(8)), "\\/")  # of JSON, for signs of ASCII: they can hide any mark
+_RARE = "kghpi"  # of the letters of the marks, those that are met least in result files
+
+
+def _any_of(marks: Sequence[str]) -> tuple[re.Pattern[str], ...]:
+    """Patterns that together find every mark: a few passes from one rare letter to the next, not one a mark."""
+    around: dict[str, list[str]] = {}
+    for mark in marks:
+        letter = next((rare for rare in _RARE if rare in mark), mark[0])
+        before, _, after = mark.partition(letter)
+        behind = f"(?<={re.escape(before + letter)})" if before else ""
+        around.setdefault(letter, []).append(behind + re.escape(after))
+    return tuple(re.compile(f"{letter}(?:{'|'.join(ways)})") for letter, ways in around.items())
+
+
+_MARKED = _any_of(_MARKS)
+_ESCAPED = re.compile(r"\\(?:u00[0-7]|/)")  # of JSON, for signs of ASCII: it can hide any mark
 _SHORTEST = 8
 _QUICK = re.compile("|".join((*_MARKS, "://")), re.IGNORECASE)
 
@@ -322,9 +347,10 @@ _Trail = tuple[Any, object] | None
 
 def may_hold_secret(text: str) -> bool:
     """A quick look at the whole text of a file: False where there is no secret for certain."""
+    if _ESCAPED.search(text) or _ADDRESS.search(text):
+        return True
     lowered = text.lower()
-    found = any(mark in lowered for mark in (*_MARKS, *_ESCAPES))
-    return found or any(form.search(text) for form in _ADDRESSES)
+    return any(marks.search(lowered) for marks in _MARKED)
 
 
 def has_secret(text: str) -> bool:
@@ -348,7 +374,7 @@ def _without_secrets(text: str) -> str:
         if not has_secret(text):
             return text
         for form in _SECRETS:
-            text = form.sub("://[removed]@" if form in _ADDRESSES else "[removed]", text)
+            text = form.sub("://[removed]@" if form is _ADDRESS else "[removed]", text)
     return "[removed]" if has_secret(text) else text
 
 

@@ -22,12 +22,12 @@ import numpy as np
 from rich.console import Console
 
 from nas360.leaderboard.board import Board, rank
-from nas360.leaderboard.friedman import critical_distance, friedman_statistic
-from nas360.leaderboard.pairwise import holm, log_ratios, wilcoxon, win_rate, wins
-from nas360.leaderboard.render import to_rich
+from nas360.leaderboard.output.render import to_rich
 from nas360.leaderboard.sources import load_files
-from nas360.leaderboard.stability import with_clone_of_each, without_each_method, without_each_task
-from nas360.leaderboard.statistics import analyse
+from nas360.leaderboard.stats.friedman import critical_distance, friedman_statistic
+from nas360.leaderboard.stats.pairwise import holm, log_ratios, wilcoxon, win_rate, wins
+from nas360.leaderboard.stats.stability import with_clone_of_each, without_each_method, without_each_task
+from nas360.leaderboard.stats.statistics import analyse
 from nas360.leaderboard.table import Cell, Line, Table, build_table
 from nas360.loaders import TASKS
 from nas360.results import digest, load_result

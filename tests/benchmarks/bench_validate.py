@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nas360.leaderboard.check_places import check_places
+from nas360.leaderboard.validation.places import check_places
 from nas360.loaders import TASKS
 from nas360.results import digest
 
