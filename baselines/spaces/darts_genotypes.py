@@ -26,7 +26,7 @@ OPERATIONS = (
 """The candidates, in the order of the mixture's columns; a tie goes to the lower."""
 
 NODES = 4
-"""Intermediate nodes of a cell. Node j has the inputs 0 (cell before last), 1 (last cell), 2 … j + 1 (nodes 0 … j-1)."""
+"""Intermediate nodes of a cell. Node j sees 0 (cell before last), 1 (last cell) and 2 … j + 1 (nodes 0 … j - 1)."""
 
 EDGES = tuple((source, node) for node in range(NODES) for source in range(node + 2))
 """The 14 edges (input, node), in the order of the mixture's rows: by node, then by input."""
@@ -105,7 +105,7 @@ class DartsArchitecture:
     def __str__(self) -> str:
         known = [name for name, cells in KNOWN.items() if cells == (self.normal, self.reduce)]
         name = known[0] if known else f"DARTS {short(self.normal)}|{short(self.reduce)}"
-        return f"{name} {self.cells}×{self.width}{' with auxiliary head' if self.auxiliary else ''}"
+        return f"{name} {self.cells} of {self.width}{' with auxiliary head' if self.auxiliary else ''}"
 
 
 _LETTERS = {"max_pool_3x3": "m", "avg_pool_3x3": "a", "skip_connect": "i", "sep_conv_3x3": "s", "sep_conv_5x5": "S"}

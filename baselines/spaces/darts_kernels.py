@@ -21,7 +21,7 @@ def matrix(image: Tensor) -> Tensor:
 
 
 def image(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """(n · height · width, channels) → (n, channels, height, width), channels-last, for `shape` = (n, height, width)."""
+    """(n · height · width, channels) → (n, channels, height, width), channels-last; `shape` is (n, height, width)."""
     return rows.view(*shape, rows.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -52,7 +52,7 @@ class _DenseGradient(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch declares any arguments
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return dense(gradient)
 
 
@@ -98,7 +98,7 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]  # torch declares any arguments
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         gradient = dense(gradient)
         return (
@@ -146,7 +146,7 @@ class _Fan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # torch declares any arguments
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, copies, *weights = ctx.saved_tensors
         learn = any(ctx.needs_input_grad[4:])
         wide = image(matrix(x) @ copies, _sizes(x)) if learn or ctx.stride == 2 else x

@@ -163,5 +163,6 @@ def auxiliary_output(network: nn.Module) -> Tensor | None:
     """
     for module in network.modules():
         if isinstance(module, DartsBody):
-            return module.auxiliary_output
+            said: Tensor | None = module.auxiliary_output
+            return said
     return None

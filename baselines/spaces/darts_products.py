@@ -59,7 +59,7 @@ no more than the memory it reads."""
 
 
 def _pack(weight: Tensor) -> Tensor:
-    """(count, in, out) → (groups, several · in, several · out), several parts along each diagonal; (in, out) → (1, …)."""
+    """(count, in, out) → (groups, several · in, several · out), parts along diagonals; (in, out) → (1, in, out)."""
     if weight.ndim == 2:
         return weight.unsqueeze(0)
     count, inputs, outputs = weight.shape
@@ -121,8 +121,8 @@ class _Normal:
         """Gradients from those of `scaled` and `shift`.
 
         Returns:
-            the weight's, in its own shape; then, for rows x, theirs is x @ the second, (groups, in, in), plus the third,
-            (groups · in,): None where the statistics are not the batch's.
+            the weight's, in its own shape; then, for rows x, theirs is x @ the second, (groups, in, in), plus the
+            third, (groups · in,): None where the statistics are not the batch's.
         """
         scale = self.scale.unsqueeze(1)
         if not self.training:
@@ -165,7 +165,7 @@ class _NormRelu(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # torch declares any arguments
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, out = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
         normal = ctx.normal
@@ -242,7 +242,7 @@ class _Mix(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # torch declares any arguments
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         to_node, *xs = ctx.saved_tensors
         to_sum = (gradient.new_ones(1, gradient.shape[0]) @ gradient)[0] @ to_node.T
         to_wide = torch.zeros_like(ctx.wide)

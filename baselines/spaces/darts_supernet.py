@@ -18,6 +18,7 @@ Edges are kept in the order of the rounds, `ROUNDS`; architecture parameters are
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -45,14 +46,14 @@ CONVOLUTIONS = {
     "dil_conv_3x3": (3, 2, 1),
     "dil_conv_5x5": (5, 2, 1),
 }
-"""Kernel, dilation, and number of (ReLU, depthwise, 1×1, batch norm) in turn."""
+"""Kernel, dilation, and number of (ReLU, depthwise, pointwise, batch norm) in turn."""
 
 CHUNK = 128
 """Channels that are computed together at most."""
 
 
 class Preparation(nn.Module):
-    """What a cell does to an input after its ReLU: 1×1 convolution, batch norm; as a factorised reduction, at half size.
+    """What a cell does to an input after its ReLU: 1×1 convolution and batch norm; at half size if asked for.
 
     Args:
         in_channels: of the input.
@@ -158,7 +159,7 @@ class SupernetCell(nn.Module):
             # a reduction cell's inputs are twice as large as its nodes
             out, shape = self._round(source, start, nodes, *weights, stride=2 if self.reduce and start == 0 else 1)
             out = out if waiting is None else waiting + out
-            node, waiting = out.split([self.width, out.shape[1] - self.width], dim=1)
+            node, waiting = torch.split(out, [self.width, out.shape[1] - self.width], dim=1)
             done.append(node)
             source = image(node, shape)
             start += count
@@ -181,7 +182,7 @@ class SupernetCell(nn.Module):
             (positions, nodes · width), and the sizes (n, height', width') of these positions.
         """
         c, width, sources = self.through, self.width, source.shape[1] // self.width
-        columns = matrix(source).unflatten(1, (sources, width))
+        columns = matrix(source).view(-1, sources, width)
         through = image(columns[:, :, :c].flatten(1), sizes(source))
         active = through.relu()
         candidates, shape = self._light(through, active, start, nodes, stride)
@@ -224,9 +225,9 @@ class SupernetCell(nn.Module):
             return matrix(functional.max_pool2d(past, _window(2, self.dims), 2, ceil_mode=True)), by
         skips = mixture[:, OPERATIONS.index("skip_connect")].reshape(sources, nodes)
         skipped = torch.kron(skips, self.place_mixed)
-        halves = [skipped.unflatten(0, (sources, -1))]
+        halves = [skipped.view(sources, c, -1)]
         if c < self.width:
-            halves.append(by.unflatten(0, (sources, -1)))
+            halves.append(by.view(sources, self.width - c, -1))
         return matrix(source), torch.cat(halves, dim=1).flatten(0, 1)
 
     def _convolutions(self, active: Tensor, copies: Tensor, first: int, count: int, stride: int) -> list[Candidate]:
@@ -302,7 +303,8 @@ class SupernetCell(nn.Module):
         return torch.cat([half.reshape(sources * c, -1) for half in halves])
 
     def _constant(self, name: str, sources: int, nodes: int) -> Tensor:
-        return self.get_buffer(f"{name}_{sources}_{nodes}")
+        value: Tensor = self.get_buffer(f"{name}_{sources}_{nodes}")
+        return value
 
 
 def sizes(x: Tensor) -> tuple[int, int, int]:
@@ -428,7 +430,8 @@ class DartsSupernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, *spec.input_shape) → (n, outputs), or (n, outputs, *space) for a dense task."""
-        with torch.autocast(x.device.type, enabled=False):
+        # the meta device, on which costs are counted, knows no autocast
+        with torch.autocast(x.device.type, enabled=False) if x.device.type != "meta" else nullcontext():
             features = self.stem(x.to(self.rows.device, self.architecture["normal_alpha"].dtype))
             if self.dims == 1:
                 features = features.unsqueeze(3)

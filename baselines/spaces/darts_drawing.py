@@ -1,0 +1,92 @@
+"""Pictures of DARTS cells as SVG: inputs, nodes, chosen operations, output.
+
+Nodes go down a staircase; an operation stands as a labelled box before its node. A line goes straight down from its
+source and then right to its box, so that none runs through a box.
+"""
+
+from __future__ import annotations
+
+from nas360.baselines.spaces.darts_genotypes import NODES, Cell, DartsArchitecture, check_cell
+
+LABELS = {"max_pool_3x3": "max pool 3", "avg_pool_3x3": "avg pool 3", "skip_connect": "skip"}
+LABELS |= {"sep_conv_3x3": "sep conv 3", "sep_conv_5x5": "sep conv 5"}
+LABELS |= {"dil_conv_3x3": "dil conv 3", "dil_conv_5x5": "dil conv 5"}
+FILLS = {"max": "#e8e8e8", "avg": "#e8e8e8", "skip": "#ffffff", "sep": "#cfe3f7", "dil": "#f9dfc3"}
+
+WIDTH, HEIGHT = 1040, 400
+"""Of the picture of one cell."""
+
+LABEL = (96, 26)
+STEP_X, STEP_Y, TOP = 190, 80, 70
+ALIKE = 'font-family="sans-serif" font-size="14" text-anchor="middle" dominant-baseline="central"'
+
+
+def draw(architecture: DartsArchitecture) -> str:
+    """Both cells of an architecture as one SVG document, the normal one above."""
+    parts = (_cell(architecture.normal, "normal cell"), _cell(architecture.reduce, "reduction cell"))
+    body = "".join(f'<g transform="translate(0 {HEIGHT * row})">{part}</g>' for row, part in enumerate(parts))
+    return _document(body, 2 * HEIGHT)
+
+
+def draw_cell(cell: Cell, title: str = "") -> str:
+    """One cell as an SVG document.
+
+    Args:
+        cell: eight genes.
+        title: a line above; plain text.
+
+    Raises:
+        RunError: it is no cell.
+    """
+    check_cell(cell, "drawn")
+    return _document(_cell(cell, title), HEIGHT)
+
+
+def _document(body: str, height: int) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">'
+        f'<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        f'<path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>'
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>{body}</svg>\n'
+    )
+
+
+def _cell(cell: Cell, title: str) -> str:
+    safe = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    lines, boxes = [], [_text(WIDTH // 2, 16, safe)] if title else []
+    # where each state's line starts: below the two inputs, and below every node
+    starts = [(46, 57), (118, 57)]
+    for (x, _), name in zip(starts, ("c_{k-2}", "c_{k-1}"), strict=True):
+        boxes.append(_box(x - 32, 31, 64, 26, name, "#dff0d8"))
+    end = WIDTH - 90
+    for node in range(NODES):
+        left, middle = 175 + node * STEP_X, TOP + 28 + node * STEP_Y
+        centre = left + LABEL[0] + 50
+        for gene, y in zip(cell[2 * node : 2 * node + 2], (middle - 17, middle + 17), strict=True):
+            x, below = starts[gene.input]
+            lines.append(_line(f"M{x} {below}V{y}H{left}"))
+            lines.append(_line(f"M{left + LABEL[0]} {y}L{centre - 17} {middle + (y - middle) // 3}"))
+            fill = FILLS[gene.operation.split("_")[0]]
+            boxes.append(_box(left, y - LABEL[1] // 2, *LABEL, LABELS[gene.operation], fill))
+        lines.append(_line(f"M{centre + 18} {middle}H{end}"))
+        boxes.append(f'<circle cx="{centre}" cy="{middle}" r="18" fill="#cfe3f7" stroke="#444"/>')
+        boxes.append(_text(centre, middle, str(node)))
+        starts.append((centre, middle + 18))
+    boxes.append(_box(end, TOP, 64, NODES * STEP_Y, "c_{k}", "#fcf3cf"))
+    return "".join(lines) + "".join(boxes)
+
+
+def _line(path: str) -> str:
+    return f'<path d="{path}" fill="none" stroke="#444" marker-end="url(#tip)"/>'
+
+
+def _box(x: int, y: int, width: int, height: int, label: str, fill: str) -> str:
+    box = f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{height}" rx="5" fill="{fill}" stroke="#444"/>'
+    return box + _text(x + width // 2, y + height // 2, label)
+
+
+def _text(x: int, y: int, label: str) -> str:
+    """A label; `c_{k}` has its index set low."""
+    name, _, index = label.partition("_{")
+    low = f'<tspan font-size="10" dy="4">{index[:-1]}</tspan>' if index else ""
+    return f'<text x="{x}" y="{y}" {ALIKE}>{name}{low}</text>'
