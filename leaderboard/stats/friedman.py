@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas360.leaderboard.ranks import task_ranks
+from nas360.leaderboard.stats.distributions import chi_squared_tail, studentized_range_quantile
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -69,14 +70,12 @@ def friedman_test(lines: tuple[str, ...], errors: FloatArray) -> Friedman | None
     k, n = complete.shape
     if k < 3 or n < 2:
         return None
-    from scipy.special import chdtrc
-
     statistic = friedman_statistic(complete)
     names = tuple(line for line, kept in zip(lines, whole, strict=True) if kept)
     means = task_ranks(complete).mean(axis=1)
     return Friedman(
         statistic=statistic,
-        p=float(chdtrc(k - 1, statistic)),
+        p=chi_squared_tail(k - 1, statistic),
         n_tasks=n,
         n_methods=k,
         lines=names,
@@ -98,7 +97,5 @@ def critical_distance(n_methods: int, n_tasks: int, alpha: float = ALPHA) -> flo
         >>> round(critical_distance(8, 10), 2)
         3.32
     """
-    from scipy.stats import studentized_range
-
-    quantile = float(studentized_range.ppf(1 - alpha, n_methods, np.inf))
+    quantile = studentized_range_quantile(1 - alpha, n_methods)
     return quantile / math.sqrt(2) * math.sqrt(n_methods * (n_methods + 1) / (6 * n_tasks))

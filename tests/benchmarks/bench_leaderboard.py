@@ -92,7 +92,7 @@ def bench(one_file_a_run: bool) -> None:
         told("plain table", total, TABLE_SECONDS)
         statistics, analysed = timed("statistics, 1,000 draws", lambda: analyse(board))
         told("with all statistics", total + analysed, ALL_SECONDS)
-        sys.stdout.write(f"  ({len(statistics.pairs):,} pairs; scipy.stats is imported in that time)\n")
+        sys.stdout.write(f"  ({len(statistics.pairs):,} pairs)\n")
 
 
 def told(name: str, seconds: float, promise: float) -> None:

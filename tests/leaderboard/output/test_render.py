@@ -74,6 +74,11 @@ def test_the_table_reads_as_the_paper(board: Board) -> None:
     assert order == ["AMBER", "DARTS", "WRN-16-4", "DenseNAS", "WRN-16-4", "DenseNAS", "Auto-DeepLab"]
 
 
+def test_the_footnote_on_areas_names_the_ends_of_both_columns(board: Board) -> None:
+    assert "up to 2 and 4 times the best error" in to_markdown(board)
+    assert "up to 1.5 times the best error" in to_markdown(rank(board.table, tau_max=1.5))
+
+
 def test_every_score_is_shown_on_demand(board: Board) -> None:
     text = _terminal(board, per_task=True)
     for score in ("85.77±0.71", "0.026±0.001", "99.79±0.02", "0.40±0.001", "0.68±0.01", "37.53±10.16"):
@@ -202,6 +207,9 @@ def test_one_task_is_a_plain_ranking(
     assert line == ["mine", "(small,", "generated)", "darcy_flow", "0.060", "1", "3", "of", "7"]
     (line,) = [line.split() for line in _terminal(rank(table, include=MARKS)).splitlines() if "mine" in line]
     assert line[3:6] == ["3", "0.060", "1"]
+    # the name of a metric parts after an underscore, and not anywhere
+    text = _terminal(rank(build_table(paper, specs, tasks=["ecg"])), width=80)
+    assert {"macro_f1_by_", "record"} <= set(text.split())
 
 
 def test_statistics_are_in_json_and_csv(board: Board, paper: Mapping[str, ResultFile]) -> None:
@@ -290,6 +298,7 @@ def test_pairs_begin_with_the_surest(board: Board) -> None:
     assert apart[1:] == ["0", "0:0:0", "-", "-", "-"]
     (some,) = pair_table(board, statistics, most=3)
     assert some.rows == table.rows[:3]
+    assert "Wins : ties : losses" in to_markdown(board, View(statistics, pairs=True))
     assert some.title.endswith("the 3 surest of 21, all in other formats")
 
 
@@ -306,8 +315,7 @@ def test_ranking_loads_nothing_heavy() -> None:
     code = (
         "import sys, nas360.cli.leaderboard as c; c.leaderboard(results=None, panel='paper', tasks='', methods='', "
         "baseline=None, include='', per_task=True, format_=None, as_json=False, out=None, plot=None); "
-        # the tests of significance need scipy, and nothing else does
-        "heavy = ('torch', 'datasets', 'pandas', 'matplotlib', 'sklearn', 'pyarrow'); "
+        "heavy = ('torch', 'datasets', 'scipy', 'pandas', 'matplotlib', 'sklearn', 'pyarrow'); "
         "sys.exit(str([m for m in heavy if m in sys.modules] or ''))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
