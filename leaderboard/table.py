@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas360.errors import ResultError, UnknownNameError, first_faults
+from nas360.leaderboard.validation.names import skeleton
 from nas360.registry import did_you_mean
 from nas360.results import Method, PublishedRow, ResultFile, SeedRow, check_against_spec
 from nas360.task import TaskSpec
@@ -42,8 +43,8 @@ class Line:
 
     Attributes:
         id: unique in a table: the method's name, with the conditions behind an `@` where there are any.
-        name: for people: the display name, unless it is too long for a table; a method that the panel has is called as
-            the panel calls it.
+        name: for people: the display name, unless it is too long for a table, shows nothing, or looks like that of
+            another method; a method that the panel has is called as the panel calls it.
         method: from the first file that has the line.
         paper: whether its numbers were published rather than run.
         marks: which of `MARKS` hold.
@@ -274,7 +275,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def _name_lines(methods: Mapping[_Key, Method]) -> dict[_Key, Line]:
     """Ids that tell lines apart with as few marks as needed, whatever the order of the files."""
     published = {name for name, paper, _, _ in methods if paper}
-    names = {name: method.display_name for (name, paper, _, _), method in methods.items() if paper}
+    shown = _shown_names(methods)
     versions: dict[tuple[str, bool], set[str]] = {}
     for name, paper, version, _ in methods:
         versions.setdefault((name, paper), set()).add(version)
@@ -287,16 +288,28 @@ def _name_lines(methods: Mapping[_Key, Method]) -> dict[_Key, Line]:
         if len(versions[name, paper]) > 1:
             conditions.append(version)
         suffix = ",".join(conditions)
-        shown = names.get(name) or method.display_name or name
-        shown = shown if len(shown) <= MAX_NAME else name
         lines[key] = Line(
             id=f"{name}@{suffix}" if conditions else name,
-            name=f"{shown} ({', '.join(conditions)})" if conditions else shown,
+            name=f"{shown[key]} ({', '.join(conditions)})" if conditions else shown[key],
             method=method,
             paper=paper,
             marks=marks,
         )
     return lines
+
+
+def _shown_names(methods: Mapping[_Key, Method]) -> dict[_Key, str]:
+    """What each method is called for people, before its conditions; no two methods look alike."""
+    panel = {name: method.display_name for (name, paper, _, _), method in methods.items() if paper}
+    shown: dict[_Key, str] = {}
+    alike: dict[str, set[str]] = {}
+    for key, method in methods.items():
+        wished = panel.get(key[0]) or method.display_name or key[0]
+        shown[key] = wished if len(wished) <= MAX_NAME and skeleton(wished) else key[0]
+        alike.setdefault(skeleton(shown[key]), set()).add(key[0])
+    return {
+        key: key[0] if key[0] not in panel and len(alike[skeleton(name)]) > 1 else name for key, name in shown.items()
+    }
 
 
 def _select(lines: Mapping[_Key, Line], wanted: Sequence[str]) -> dict[_Key, Line]:

@@ -289,6 +289,11 @@ _WARNINGS: dict[str, Code] = {
     "W023": Code(
         "more faults", "A list of thousands of faults helps nobody.", "Mend those that are listed, and validate again."
     ),
+    "W024": Code(
+        "the same predictions twice",
+        "Runs of other seeds, or of other methods, hardly ever predict the same to the last bit.",
+        "Look for a copied file, or a seed that nothing depends on.",
+    ),
 }
 
 CODES: dict[str, Code] = {

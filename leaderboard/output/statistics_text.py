@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from nas360.leaderboard.board import Board
-from nas360.leaderboard.output.tables import ABSENT, Fits, TextTable, View, range_text, rank_text, spread
+from nas360.leaderboard.output.tables import ABSENT, Fits, TextTable, View, area_ends, range_text, rank_text, spread
 from nas360.leaderboard.stats.statistics import Statistics
 from nas360.task import TaskSpec
 
@@ -20,9 +20,8 @@ def footnotes(board: Board, view: View) -> list[str]:
     if any(standing.partial for standing in board.standings):
         notes.append("* over the tasks that the method ran; one that it did not run adds nothing to the area.")
     if board.standings:
-        notes.append(
-            f"Area below the performance profile, up to {board.tau_max:g} times the best error; 1 is best everywhere."
-        )
+        ends = " and ".join(f"{end:g}" for end in area_ends(board))
+        notes.append(f"Area below the performance profile, up to {ends} times the best error; 1 is best everywhere.")
     if view.statistics is not None and board.standings:
         notes += statements(board, view.statistics)
     let_in = [mark for mark in board.included if any(mark in standing.line.marks for standing in board.standings)]
@@ -171,7 +170,7 @@ def pair_table(board: Board, statistics: Statistics, most: int | None = None) ->
         ]
         for pair in ordered[:most]
     ]
-    header = ["Pair", "Tasks", "Wins:ties\n:losses", "Win\nrate", "Wilcoxon\np", "Holm\np"]
+    header = ["Pair", "Tasks", "Wins : ties\n: losses", "Win\nrate", "Wilcoxon\np", "Holm\np"]
     title = "Pairs of methods over the tasks that both ran"
     if len(rows) < len(ordered):
         title += f": the {len(rows)} surest of {len(ordered):,}, all in other formats"

@@ -6,6 +6,7 @@ What comes from result files is foreign: names pass through `rich.text.Text`, wh
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -148,9 +149,15 @@ def _rich(table: TextTable, width: int) -> RichTable:
     return shown
 
 
+class _Wrapper(textwrap.TextWrapper):
+    """Parts words after an underscore too, for the names of metrics have some."""
+
+    wordsep_re = re.compile(r"(\s+|[^\s_-]+[_-]+)")
+
+
 def _fold(header: str, cells: Sequence[str]) -> str:
     width = max(HEADER_WIDTH, _text_width(cells))
-    return "\n".join(part for line in header.split("\n") for part in textwrap.wrap(line, width))
+    return "\n".join(part for line in header.split("\n") for part in _Wrapper(width).wrap(line))
 
 
 def _text_width(texts: Iterable[str]) -> int:

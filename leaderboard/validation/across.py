@@ -31,6 +31,7 @@ class Summary:
         runs: (what tells a run from all others on a leaderboard, index of its row, what to call it).
         data: (task, protocol, content hash, index) of the rows on whole official data.
         tasks: of the rows that may rank.
+        predictions: ((task, hash of the predictions), index, seed) of the rows that state some.
     """
 
     file: str
@@ -42,6 +43,7 @@ class Summary:
     runs: tuple[tuple[tuple[object, ...], int, str], ...]
     data: tuple[tuple[str, int, str, int], ...]
     tasks: frozenset[str]
+    predictions: tuple[tuple[tuple[str, str], int, object], ...]
 
 
 def summarise(file: str, content: Any, specs: Mapping[str, TaskSpec]) -> Summary:
@@ -52,6 +54,7 @@ def summarise(file: str, content: Any, specs: Mapping[str, TaskSpec]) -> Summary
     runs: list[tuple[tuple[object, ...], int, str]] = []
     data: list[tuple[str, int, str, int]] = []
     tasks: set[str] = set()
+    predictions: list[tuple[tuple[str, str], int, object]] = []
     for index, row in enumerate(rows_of(content)[:MAX_ROWS]):
         key = row_key(row)
         if key is None or key[0] not in specs:
@@ -66,6 +69,9 @@ def summarise(file: str, content: Any, specs: Mapping[str, TaskSpec]) -> Summary
         if budget == "full" and provenance in (None, "official"):
             tasks.add(task)
         content_hash, protocol = _text(row, "dataset", "content_sha256"), at(row, "dataset", "version")
+        predicted = _text(row, "predictions", "sha256")
+        if predicted is not None:
+            predictions.append(((task, predicted), index, at(row, "seed")))
         if provenance == "official" and content_hash is not None and isinstance(protocol, int):
             data.append((task, protocol, content_hash, index))
     return Summary(
@@ -78,6 +84,7 @@ def summarise(file: str, content: Any, specs: Mapping[str, TaskSpec]) -> Summary
         runs=tuple(runs),
         data=tuple(data),
         tasks=frozenset(tasks),
+        predictions=tuple(predictions),
     )
 
 
@@ -93,12 +100,13 @@ def _which(key: tuple[object, ...]) -> str:
 
 
 def across(summaries: Iterable[Summary], specs: Mapping[str, TaskSpec]) -> Iterator[Fault]:
-    """Faults between files; each stands at the later of the two."""
+    """Faults between files, and between rows whatever file they stand in; each stands at the later of the two."""
     summaries = list(summaries)
     yield from _runs_twice(summaries)
     yield from _names(summaries)
     yield from _mixed_code(summaries)
     yield from _mixed_data(summaries)
+    yield from _same_predictions(summaries)
     yield from _missing_tasks(summaries, specs)
 
 
@@ -173,6 +181,19 @@ def _mixed_data(summaries: list[Summary]) -> Iterator[Fault]:
                 rule = f"the content of {task} is not the one in {show(file)}; official data has one"
                 fault = make("W015", "", rule, "run `nas360 verify` on both, and run anew on the right one", content)
                 yield _at((summary.file, f"/results/{index}/dataset/content_sha256"), fault)
+
+
+def _same_predictions(summaries: list[Summary]) -> Iterator[Fault]:
+    """Two runs of other seeds, or of other methods, that predict the same to the last bit."""
+    first: dict[tuple[str, str], tuple[Summary, int, object]] = {}
+    for summary in summaries:
+        for key, index, seed in summary.predictions:
+            known, place, other = first.setdefault(key, (summary, index, seed))
+            if (known.method, other) != (summary.method, seed):
+                where = f"of results/{place}" + ("" if known is summary else f" in {show(known.file)}")
+                rule = f"the predictions are those {where} ({show(known.method)}, seed {show(other)})"
+                fault = make("W024", "", rule, "look for a copied file, or a seed that nothing depends on", key[1])
+                yield _at((summary.file, f"/results/{index}/predictions/sha256"), fault)
 
 
 def _missing_tasks(summaries: list[Summary], specs: Mapping[str, TaskSpec]) -> Iterator[Fault]:

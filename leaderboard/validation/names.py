@@ -20,6 +20,7 @@ _LOOK_ALIKES = dict(
         strict=True,
     )
 )
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # fillers, which are letters or signs by their category and show nothing
 _ALPHABETS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
 
 
@@ -79,6 +80,8 @@ def pretends(text: str) -> str:
         >>> pretends("GАEA")  # the first A is Cyrillic
         "mixes LATIN and CYRILLIC letters in 'G\\u0410EA'"
     """
+    if text and not skeleton(text):
+        return "shows nothing"
     if text.isascii():
         return ""
     hidden = [sign for sign in text if unicodedata.category(sign) == "Cf"]
@@ -98,6 +101,7 @@ def _is_of(sign: str, alphabet: str) -> bool:
 
 
 def skeleton(text: str) -> str:
-    """What a reader takes a name for: equal for names that look alike."""
+    """What a reader takes a name for: equal for names that look alike, and empty for one that shows nothing."""
     plain = "".join(_LOOK_ALIKES.get(sign, sign) for sign in unicodedata.normalize("NFKC", text))
-    return " ".join("".join(sign for sign in plain if unicodedata.category(sign) != "Cf").casefold().split())
+    seen = "".join(sign for sign in plain if unicodedata.category(sign) != "Cf" and sign not in _BLANK)
+    return " ".join(seen.casefold().split())

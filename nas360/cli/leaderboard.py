@@ -53,7 +53,7 @@ def leaderboard(
     include: Annotated[
         str,
         typer.Option(
-            help="Also rank other conditions: small, smoke, partial, generated, synthetic, with commas; or all."
+            help="Also rank other conditions: small, smoke, partial, generated, synthetic, faulty, with commas; or all."
         ),
     ] = "",
     per_task: Annotated[bool, typer.Option("--per-task", help="Show the score on every task as well.")] = False,

@@ -16,6 +16,7 @@ from nas360.cli import main
 from nas360.cli.leaderboard import leaderboard
 from nas360.leaderboard.profiles import TAU_MAX
 from nas360.leaderboard.stats.statistics import analyse
+from nas360.leaderboard.table import MARKS
 from nas360.loaders import TASKS
 from nas360.results import load_result, save_result
 
@@ -268,3 +269,4 @@ def test_help_shows_examples(run: Run) -> None:
     assert done.returncode == 0
     assert "nas360 leaderboard runs/ --per-task" in done.stdout
     assert "default: (" not in done.stdout
+    assert all(mark in done.stdout for mark in MARKS)

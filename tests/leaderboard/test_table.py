@@ -128,6 +128,21 @@ def test_names_stay_short_and_agree_with_the_panel(
     assert (names["m"], names["n"]) == ("m", "My method")
 
 
+def test_no_line_is_shown_by_the_name_of_another_or_by_none(
+    specs: Specs, make_row: MakeRow, make_file: MakeFile, paper: Mapping[str, ResultFile]
+) -> None:
+    own = {
+        "a": make_file("mine", [make_row("ecg", 0.9)], display_name="darts (G\u0410EA)"),  # the first A is Cyrillic
+        "b": make_file("one", [make_row("ecg", 0.9)], display_name="Twin"),
+        "c": make_file("two", [make_row("ecg", 0.9)], display_name="Twin"),
+        "d": make_file("blank", [make_row("ecg", 0.9)], display_name="\u00a0\u200b"),
+    }
+    for files in ({**own, **paper}, {**paper, **own}):
+        names = {line.id: line.name for line in build_table(files, specs).lines}
+        assert names["gaea"] == "DARTS (GAEA)"
+        assert [names[line] for line in ("mine", "one", "two", "blank")] == ["mine", "one", "two", "blank"]
+
+
 def test_versions_are_told_apart(specs: Specs, make_row: MakeRow, make_file: MakeFile) -> None:
     files = {version: make_file("m", [make_row("ecg", 0.5)], version=version) for version in ("1", "2")}
     assert {line.id for line in build_table(files, specs).lines} == {"m@1", "m@2"}

@@ -29,7 +29,7 @@ Content = dict[str, Any]
 def _good(number: int) -> Content:
     """A submission of which nothing can be said: all tasks, official data, everything filled in."""
     rng = random.Random(number)
-    rows = []
+    rows: list[Content] = []
     for spec in SPECS.values():
         for seed in range(rng.randint(1, 2)):
             low = 0.55 if spec.direction == "higher" else 2.0 if spec.unit in ("percent", "angstrom") else 0.01
@@ -63,7 +63,7 @@ def _good(number: int) -> Content:
                     "predictions": {
                         "path": f"predictions/{spec.id}.npz",
                         "format": "npz",
-                        "sha256": "ef" * 32,
+                        "sha256": f"{number:060x}{len(rows):04x}",
                         "n": n,
                     },
                     "architecture": {"space": "cells", "params": rng.randint(10, 10**8), "genotype": {"ops": [1, "x"]}},
@@ -358,6 +358,38 @@ def test_a_name_that_looks_like_anothers(tmp_path: Path) -> None:
     paths = [_write(tmp_path / f"{index}.json", content) for index, content in enumerate((one, two))]
     ((code, pointer),) = [(fault.code, fault.pointer) for fault in check_files(paths, SPECS)]
     assert (code, pointer) == ("NAS360-W012", "/method/display_name")
+
+
+@pytest.mark.parametrize("name", ["\u00a0", "\u200b\u00ad", "\u3164", "\u2800 "])
+def test_a_name_that_shows_nothing(name: str, tmp_path: Path) -> None:
+    content = _good(5)
+    content["method"]["display_name"] = name
+    content["digest"] = digest(content)
+    (fault,) = check_file(_write(tmp_path / "a.json", content), SPECS)
+    assert (fault.code, fault.pointer) == ("NAS360-W012", "/method/display_name")
+    assert "shows nothing" in fault.rule
+
+
+def test_the_same_predictions_twice(tmp_path: Path) -> None:
+    one, two, three = _good(7), _good(7), _good(8)
+    one["results"] = [one["results"][0]]
+    row = copy.deepcopy(one["results"][0])
+    again = copy.deepcopy(row)
+    again["replicate"] = 1  # the same seed once more gives the same, as it should
+    row["seed"] = 5
+    one["results"] += [again, row]
+    two["run_id"], two["results"] = "run-7b", [{**copy.deepcopy(row), "seed": 6}]
+    three["results"] = [copy.deepcopy(again)]
+    paths = []
+    for name, content in (("a", one), ("b", two), ("c", three)):
+        content["digest"] = digest(content)
+        paths.append(_write(tmp_path / f"{name}.json", content))
+    found = [(fault.file, fault.pointer) for fault in check_files(paths, SPECS) if fault.code == "NAS360-W024"]
+    assert found == [
+        (str(paths[0]), "/results/2/predictions/sha256"),
+        (str(paths[1]), "/results/0/predictions/sha256"),
+        (str(paths[2]), "/results/0/predictions/sha256"),
+    ]
 
 
 def test_tasks_may_stand_in_several_files(tmp_path: Path) -> None:
