@@ -31,7 +31,8 @@ class Summary:
         runs: (what tells a run from all others on a leaderboard, index of its row, what to call it).
         data: (task, protocol, content hash, index) of the rows on whole official data.
         tasks: of the rows that may rank.
-        predictions: ((task, hash of the predictions), index, seed) of the rows that state some.
+        predictions: ((task, hash of the predictions), index, seed) of the rows that state some and may rank;
+            after a few steps, or on a few units, equal predictions are no wonder.
     """
 
     file: str
@@ -70,7 +71,7 @@ def summarise(file: str, content: Any, specs: Mapping[str, TaskSpec]) -> Summary
             tasks.add(task)
         content_hash, protocol = _text(row, "dataset", "content_sha256"), at(row, "dataset", "version")
         predicted = _text(row, "predictions", "sha256")
-        if predicted is not None:
+        if predicted is not None and budget == "full" and provenance == "official":
             predictions.append(((task, predicted), index, at(row, "seed")))
         if provenance == "official" and content_hash is not None and isinstance(protocol, int):
             data.append((task, protocol, content_hash, index))

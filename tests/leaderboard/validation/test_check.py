@@ -390,6 +390,12 @@ def test_the_same_predictions_twice(tmp_path: Path) -> None:
         (str(paths[1]), "/results/0/predictions/sha256"),
         (str(paths[2]), "/results/0/predictions/sha256"),
     ]
+    # a few steps, or a few units, easily end in one class for all
+    for name, content in (("a", one), ("b", two), ("c", three)):
+        for row in content["results"]:
+            row["budget"] = "smoke"
+        _write(tmp_path / f"{name}.json", content)
+    assert "NAS360-W024" not in {fault.code for fault in check_files(paths, SPECS)}
 
 
 def test_tasks_may_stand_in_several_files(tmp_path: Path) -> None:
