@@ -129,7 +129,8 @@ class DartsBody(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features of `x`; the auxiliary head's output, in training, is left in `auxiliary_output`."""
         self.auxiliary_output = None
-        before_last = last = self.stem(x)
+        last: Tensor = self.stem(x)
+        before_last = last
         for index, cell in enumerate(self.cells):
             before_last, last = last, cell(before_last, last)
             if self.auxiliary is not None and self.training and index == self.auxiliary_after:
@@ -163,6 +164,6 @@ def auxiliary_output(network: nn.Module) -> Tensor | None:
     """
     for module in network.modules():
         if isinstance(module, DartsBody):
-            said: Tensor | None = module.auxiliary_output
-            return said
+            body: DartsBody = module
+            return body.auxiliary_output
     return None
