@@ -61,7 +61,7 @@ def load_files(places: Iterable[Path], foreign: list[Path] | None = None) -> dic
     passed: dict[tuple[int, int], Path] = {}
     seen: set[tuple[int, int]] = set()
     faults: list[str] = []
-    with _no_collection():
+    with no_collection():
         for place in places:
             is_folder = place.is_dir()
             others = 0
@@ -123,7 +123,7 @@ def is_foreign(path: Path) -> bool:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """No garbage collection: while thousands of results are read, it would walk those already there again and again."""
     was_on = gc.isenabled()
     gc.disable()

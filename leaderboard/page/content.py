@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas360.leaderboard.board import Board
+from nas360.leaderboard.output.tables import area_ends
 from nas360.leaderboard.page.escape import script_json
-from nas360.leaderboard.profiles import TAU_MAX_SHORT
 from nas360.leaderboard.stats.statistics import Statistics
 from nas360.leaderboard.table import Cell, Line
 from nas360.task import TaskSpec
@@ -42,11 +42,6 @@ class Texts:
         """The place of a text in `all`."""
         short = value if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
         return self.all.setdefault(short, len(self.all))
-
-
-def area_ends(board: Board) -> tuple[float, ...]:
-    """Where the areas of a board end: a strict end and the board's own."""
-    return tuple(sorted({min(TAU_MAX_SHORT, board.tau_max), board.tau_max}))
 
 
 def page_data(board: Board, statistics: Statistics | None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from nas360.leaderboard.board import Board, Standing, Unranked
-from nas360.leaderboard.page.content import MAX_TEXT, area_ends, kind_of, metric_names
+from nas360.leaderboard.output.tables import area_ends, range_text, rank_text, spread_text
+from nas360.leaderboard.page.content import MAX_TEXT, kind_of, metric_names
 from nas360.leaderboard.page.escape import name, text
 from nas360.leaderboard.stats.friedman import ALPHA
 from nas360.leaderboard.stats.statistics import Statistics
@@ -36,10 +37,10 @@ def board_table(board: Board, statistics: Statistics | None) -> str:
 
 def _row(board: Board, standing: Standing, statistics: Statistics | None, ends: Iterable[float]) -> str:
     line = standing.line
-    cells = [f'<td class="lead-number">{_rank(standing.median_rank)}</td>']
+    cells = [f'<td class="lead-number">{rank_text(standing.median_rank)}</td>']
     if statistics:
         low, high = statistics.rank_interval.get(line.id, (math.nan, math.nan))
-        cells.append(f"<td>{_rank(low)}&ndash;{_rank(high)}</td>" if math.isfinite(low) else f"<td>{ABSENT}</td>")
+        cells.append(f"<td>{range_text(low, high)}</td>" if math.isfinite(low) else f"<td>{ABSENT}</td>")
         cells.append(f"<td>{text(statistics.tie_group[line.id]) if line.id in statistics.tie_group else ABSENT}</td>")
     cells.append(f"<td>{standing.mean_rank:.2f}</td><td>{_percent(standing.improvement)}</td>")
     cells += [f"<td>{standing.profile.area(end):.3f}</td>" for end in ends]
@@ -61,7 +62,7 @@ def unranked_table(board: Board) -> str:
             place, count = entry.places[task]
             rows += (
                 f'<tr><th scope="row" class="name">{name(entry.line.name)}</th><td class="text">{text(spec.name)}</td>'
-                f"<td>{_score(cell, spec)}</td><td>{cell.n_seeds}</td><td>{_rank(place)} of {count}</td></tr>"
+                f"<td>{_score(cell, spec)}</td><td>{cell.n_seeds}</td><td>{rank_text(place)} of {count}</td></tr>"
             )
     labels = [("Method", "name"), ("Task", "text"), ("Score", ""), ("Seeds", ""), ("Would be", "")]
     head = "".join(_head(label, kind) for label, kind in labels)
@@ -142,15 +143,8 @@ def _score(cell: Cell, spec: TaskSpec) -> str:
     mark = "<sup>†</sup>" if cell.notes else ""
     if cell.score is None:
         return f"failed{mark}"
-    spread = ""
-    if cell.std is not None:
-        digits = f"{cell.std:.{spec.decimals}f}"
-        spread = f"<small>±{digits if float(digits) or not cell.std else format(cell.std, '.1g')}</small>"
+    spread = "" if cell.std is None else f"<small>±{spread_text(cell.std, spec)}</small>"
     return f'<span class="number">{cell.score:.{spec.decimals}f}{spread}{mark}</span>'
-
-
-def _rank(value: float) -> str:
-    return f"{value:.1f}" if 10 * value % 1 == 0 else f"{value:.2f}"
 
 
 def _percent(value: float | None) -> str:

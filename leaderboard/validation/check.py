@@ -6,15 +6,14 @@ warnings are what a person should look at.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from nas360.faults import MAX_LISTED, Fault, make
+from nas360.leaderboard.sources import no_collection
 from nas360.leaderboard.validation.across import Summary, across, summarise
 from nas360.leaderboard.validation.names import name_faults, unsafe_name
 from nas360.leaderboard.validation.plausible import by_task, file_warnings, row_warnings
@@ -172,15 +171,3 @@ def _unique(paths: Iterable[Path]) -> list[Path]:
             seen.add(key)
             unique.append(path)
     return unique
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """No garbage collection while thousands of files are read: it would walk those already there again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
