@@ -21,6 +21,7 @@ from nas360.environment import Device, Environment, Package, collect_environment
 from nas360.errors import ResultError, first_faults
 from nas360.faults import Fault
 from nas360.files import MIB, parse_json, read_text, write_json
+from nas360.quick_json import digest, quick_parse
 from nas360.rules import hide_secrets, may_hold_secret, spec_faults
 from nas360.schema import (
     SCHEMA_VERSION,
@@ -41,7 +42,7 @@ from nas360.schema import (
     Status,
     Submission,
 )
-from nas360.schema_faults import content_faults, digest, too_long
+from nas360.schema_faults import content_faults, too_long
 from nas360.task import Provenance, TaskSpec
 
 __all__ = [
@@ -95,13 +96,15 @@ def load_result(path: Path) -> ResultFile:
             made, or holds a token or password.
     """
     text = read_text(path, MAX_BYTES, ResultError)
-    content = parse_json(text, str(path), ResultError)
+    quick = quick_parse(text)
+    content = quick[0] if quick else parse_json(text, str(path), ResultError)
     faults: list[Fault] = []
     try:
         if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION or too_long(content):
             raise _Faulty
         result = ResultFile.model_validate(content)
-        if (result.digest is not None and result.digest != digest(content)) or may_hold_secret(text):
+        true = quick[1] if quick else digest(content)
+        if (result.digest is not None and result.digest != true) or may_hold_secret(text):
             faults = content_faults(content)
     except (ValidationError, _Faulty):
         faults = content_faults(content)

@@ -245,25 +245,28 @@ def spec_faults(row: Any, spec: TaskSpec) -> Iterator[Fault]:
         ("E054", "min", low),
         ("E054", "max", high),
     )
+    own = members(row)
+    metric = members(own.get("metric"))
     for code, name, wanted in stated:
-        found = at(row, "metric", name)
-        if has(at(row, "metric"), name) and found != wanted:
+        found = metric.get(name, wanted)
+        if found != wanted:
             fix = f"give {wanted!r}, and the score in it" if name == "unit" else f"give {wanted!r}"
             yield make(code, f"/metric/{name}", f"metric/{name} is {show(found)}, the task's is {wanted!r}", fix, found)
     places = [("/published/mean", at(row, "published", "mean"))]
     if not is_published(row):
-        places = [("/score", at(row, "score")), ("/validation_score", at(row, "validation_score"))]
+        places = [("/score", own.get("score")), ("/validation_score", own.get("validation_score"))]
     for pointer, value in places:
         score = number(value)
         if score is not None:
             name = "score" if pointer != "/validation_score" else "validation_score"
             yield from _out_of_range(pointer, name, score, "the task's", (low, high), spec.unit)
     if not is_published(row):
-        yield from _dataset_faults(row, spec)
+        yield from _dataset_faults(own, spec)
 
 
-def _dataset_faults(row: Any, spec: TaskSpec) -> Iterator[Fault]:
-    version, n = count(at(row, "dataset", "version")), count(at(row, "dataset", "n"))
+def _dataset_faults(row: Mapping[str, Any], spec: TaskSpec) -> Iterator[Fault]:
+    dataset = members(row.get("dataset"))
+    version, n = count(dataset.get("version")), count(dataset.get("n"))
     if version is not None and version != spec.protocol:
         yield make(
             "E055",
@@ -272,11 +275,9 @@ def _dataset_faults(row: Any, spec: TaskSpec) -> Iterator[Fault]:
             "run on the data of this protocol",
             version,
         )
-    split = at(row, "split") if has(row, "split") else "test"
+    split = row.get("split", "test")
     official = spec.splits.get(split) if isinstance(split, str) else None  # type: ignore[call-overload]  # any text may stand there
-    whole = at(row, "dataset", "provenance") == "official" and (
-        not has(row, "config") or at(row, "config") == "default"
-    )
+    whole = dataset.get("provenance") == "official" and row.get("config", "default") == "default"
     if n is not None and official is not None and spec.splits_exact and whole and n != official:
         yield make(
             "E056",
@@ -286,8 +287,8 @@ def _dataset_faults(row: Any, spec: TaskSpec) -> Iterator[Fault]:
             "mark it as 'partial', or use all of it",
             n,
         )
-    done, missing = count(at(row, "n_evaluated")), count(at(row, "n_missing"))
-    well = not has(row, "status") or at(row, "status") == "ok"
+    done, missing = count(row.get("n_evaluated")), count(row.get("n_missing"))
+    well = row.get("status", "ok") == "ok"
     if well and n is not None and done is not None and missing is not None and done + missing != n:
         yield make(
             "E057",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nas360.faults import MAX_LISTED, NOTHING, Fault, make, show, step
+from nas360.quick_json import digest
 from nas360.registry import nearest
 from nas360.rules import cost_faults, file_faults, has_secret, is_published, row_faults, rows_of, secret_faults
 from nas360.schema import FIELDS, RULE, SCHEMA_VERSION, ResultFile
@@ -23,24 +22,6 @@ MAX_ROWS = 5000
 
 _SUGGESTIONS = 50
 """Faults of a file for which the nearest known key is looked up, which takes milliseconds each."""
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(content: dict[str, Any]) -> str:
-    r"""SHA-256 of the canonical JSON of a result file's content, without the key `digest`.
-
-    Canonical: keys sorted, no blanks, signs beyond ASCII as `\u` escapes, numbers as Python writes them.
-
-    Args:
-        content: the parsed file.
-
-    Example:
-        >>> digest({"b": 0.5, "a": "é"}) == digest({"a": "é", "b": 0.5, "digest": "whatever"})
-        True
-    """
-    bare = {key: value for key, value in content.items() if key != "digest"}
-    return hashlib.sha256(_CANONICAL.encode(bare).encode()).hexdigest()
 
 
 def content_faults(content: Any, secrets: bool = True) -> list[Fault]:
