@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from nas360.leaderboard.board import Board
 from nas360.leaderboard.output.tables import ABSENT, Fits, TextTable, View, area_ends, range_text, rank_text, spread
+from nas360.leaderboard.stats.bootstrap import MIN_COMMON
 from nas360.leaderboard.stats.statistics import Statistics
 from nas360.task import TaskSpec
 
@@ -44,7 +45,9 @@ def statements(board: Board, statistics: Statistics) -> list[str]:
             f"95 % interval of the median rank: bootstrap over tasks and seeds, {statistics.draws:,} draws, "
             f"seed {statistics.seed}."
         )
-    if len(statistics.tie_group) > 1:
+    if len(statistics.tie_group) > 1 and len(board.table.specs) < MIN_COMMON:
+        notes.append(f"Not separable: fewer than {MIN_COMMON} tasks are too few to tell any two methods apart.")
+    elif len(statistics.tie_group) > 1:
         notes.append(not_separable(names, statistics.tie_group))
     if statistics.friedman is not None:
         test, distance = statistics.friedman, statistics.nemenyi_distance

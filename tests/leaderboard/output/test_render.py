@@ -268,6 +268,13 @@ def test_what_is_not_separable_is_said() -> None:
     assert not_separable(many, groups).endswith("a: M0, M1, M2, M3, M4, M5, M6, M7 and 3 more.")
 
 
+def test_with_few_tasks_ties_are_no_finding(paper: Mapping[str, ResultFile], specs: Mapping[str, TaskSpec]) -> None:
+    for tasks, few in ((list(specs)[:5], True), (list(specs)[:6], False)):
+        shown = rank(build_table(paper, specs, tasks=tasks))
+        text = to_markdown(shown, View(analyse(shown, 20)))
+        assert ("fewer than 6 tasks are too few to tell any two methods apart" in text) == few
+
+
 def test_stability_names_what_moves_a_rank_most(board: Board) -> None:
     statistics = analyse(board, 5)
     summary, *full = stability_tables(board, statistics, None)
