@@ -128,7 +128,7 @@ class _Search:
             groups = simplices[name].flatten()
             flat = weights.double().flatten().cpu()
             n = int(groups.max()) + 1
-            # an update's simplex may span several mixtures (the reference's edge weights); it counts as one all the same
+            # an update's simplex may span several mixtures (the reference's edge weights); it counts as one
             flat = flat / torch.zeros(n, dtype=torch.float64).index_add_(0, groups.cpu(), flat)[groups.cpu()]
             terms = torch.zeros(n, dtype=torch.float64).index_add_(0, groups.cpu(), -torch.special.xlogy(flat, flat))
             sizes = torch.bincount(groups.cpu(), minlength=n).double()
