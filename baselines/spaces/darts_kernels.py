@@ -223,3 +223,26 @@ def _taps(x: Tensor, gradient: Tensor, shape: torch.Size, pads: tuple[int, int],
         [False, True, False],
     )[1]  # fmt: skip
     return taps
+
+
+def sizes(x: Tensor) -> tuple[int, int, int]:
+    """(n, height, width) of (n, channels, height, width)."""
+    return x.shape[0], x.shape[2], x.shape[3]
+
+
+def pool_window(size: int, dims: int, *otherwise: int) -> tuple[int, int]:
+    """A pool's window, or with (a, b) its padding: (size, size), in 1D (size, 1)."""
+    along, across = otherwise or (size, 1)
+    return (along, along) if dims == 2 else (along, across)
+
+
+def even_odd(x: Tensor, dims: int) -> tuple[Tensor, Tensor]:
+    """Every other position, and those one further along every dimension of the task; zeros beyond the end.
+
+    Returns:
+        two of (n, channels, ceil(height / 2), ceil(width / 2)), channels-last.
+    """
+    across = dims - 1
+    even = x[:, :, ::2, ::2]
+    odd = functional.pad(x, (0, across, 0, 1))[:, :, 1::2, across::2]
+    return tuple(half.contiguous(memory_format=torch.channels_last) for half in (even, odd))  # type: ignore[return-value]  # two

@@ -35,7 +35,16 @@ from torch.nn import functional
 from nas360.baselines import ends, nd
 from nas360.baselines.spaces.base import Relaxation
 from nas360.baselines.spaces.darts_genotypes import EDGES, NODES, OPERATIONS
-from nas360.baselines.spaces.darts_kernels import dense_gradient, depthwise, fan, image, matrix
+from nas360.baselines.spaces.darts_kernels import (
+    dense_gradient,
+    depthwise,
+    even_odd,
+    fan,
+    image,
+    matrix,
+    pool_window,
+    sizes,
+)
 from nas360.baselines.spaces.darts_network import STEM, reductions
 from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu
 from nas360.task import TaskSpec
@@ -230,7 +239,7 @@ class SupernetCell(nn.Module):
             if c == self.width:
                 return None, by
             past = image(columns[:, :, c:].flatten(1), sizes(source))
-            return matrix(functional.max_pool2d(past, _window(2, self.dims), 2, ceil_mode=True)), by
+            return matrix(functional.max_pool2d(past, pool_window(2, self.dims), 2, ceil_mode=True)), by
         skips = mixture[:, OPERATIONS.index("skip_connect")].reshape(sources, nodes)
         skipped = torch.kron(skips, self.place_mixed)
         halves = [skipped.view(sources, c, -1)]
@@ -284,7 +293,7 @@ class SupernetCell(nn.Module):
             nodes: how many nodes it adds to.
             stride: 1 or 2.
         """
-        window, pad = _window(3, self.dims), _window(3, self.dims, 1, 0)
+        window, pad = pool_window(3, self.dims), pool_window(3, self.dims, 1, 0)
         sources = through.shape[1] // self.through
         rows = slice(start, start + sources * nodes)
         copies = self._constant("copies", sources, nodes)
@@ -314,29 +323,6 @@ class SupernetCell(nn.Module):
     def _constant(self, name: str, sources: int, nodes: int) -> Tensor:
         value: Tensor = self.get_buffer(f"{name}_{sources}_{nodes}")
         return value
-
-
-def sizes(x: Tensor) -> tuple[int, int, int]:
-    """(n, height, width) of (n, channels, height, width)."""
-    return x.shape[0], x.shape[2], x.shape[3]
-
-
-def _window(size: int, dims: int, *otherwise: int) -> tuple[int, int]:
-    """A pool's window, or with (a, b) its padding: (size, size), in 1D (size, 1)."""
-    along, across = otherwise or (size, 1)
-    return (along, along) if dims == 2 else (along, across)
-
-
-def even_odd(x: Tensor, dims: int) -> tuple[Tensor, Tensor]:
-    """Every other position, and those one further along every dimension of the task; zeros beyond the end.
-
-    Returns:
-        two of (n, channels, ceil(height / 2), ceil(width / 2)), channels-last.
-    """
-    across = dims - 1
-    even = x[:, :, ::2, ::2]
-    odd = functional.pad(x, (0, across, 0, 1))[:, :, 1::2, across::2]
-    return tuple(half.contiguous(memory_format=torch.channels_last) for half in (even, odd))  # type: ignore[return-value]  # two
 
 
 class DartsSupernet(nn.Module):
