@@ -3,9 +3,12 @@
 Two rows are near duplicates when their Pearson correlation over all their values is at least `Settings.threshold`
 (0.99: what they do not share is a seventh of a row's own variation) and they are not the same bytes. To find such pairs
 among 10⁶ rows, every row, centred and of unit length, is projected on `Settings.dimensions` random directions of signs
-(Johnson and Lindenstrauss; Achlioptas 2003), which keeps 1 - correlation to within √(2 / dimensions), 18 %. A sample of
-one split's rows is compared with every row of the other one by products of these short vectors; pairs that are within
-twice the distance are computed in full. Rows of different sizes are compared by means over a grid of blocks.
+(Johnson and Lindenstrauss; Achlioptas 2003), which changes 1 - correlation by a factor that is mostly within 1.3 and
+in one pair of 100,000 above 3. A sample of one split's rows is compared with every row of the other one by products of
+these short vectors; pairs that are within three times the distance are computed in full, for each row at most
+`Settings.candidates` of them, the nearest in the projection: where very many rows resemble each other, a row's only
+near duplicate can be missed among those that are almost as near. Rows of different sizes are compared by means over a
+grid of blocks.
 
 All sums are of whole numbers below 2²⁴, which float32 holds exactly, so that the result depends neither on the size of
 blocks nor on the linear algebra library. A row whose values are all equal has no correlation and is never a near
@@ -33,8 +36,11 @@ Sketches = npt.NDArray[np.int16]
 _LENGTH = 4000
 """Length of a sketch: the product of two is below 2²⁴."""
 
-_SLACK = 2.0
-"""How much larger 1 - correlation may look in the projection than it is."""
+_SLACK = 3.0
+"""How much larger 1 - correlation may look in the projection than it is.
+
+It is the ratio of two squared lengths, each of which the projection changes, and so about an F-distributed factor: with
+64 dimensions one in 100,000 is above 3."""
 
 _LONG = 24
 _GRID = {0: _LONG, 1: 256, 2: 32}
