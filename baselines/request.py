@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from nas360.baselines.device import choose_device, owned_randomness
 from nas360.baselines.method import Method
 from nas360.baselines.predict import inputs_a_row
 from nas360.errors import RunError
+from nas360.loaders.base import Preprocessing
 from nas360.loaders.data import TaskData
 from nas360.seeding import derive
 from nas360.task import SplitName, TaskSpec
@@ -78,6 +80,11 @@ class Request:
         """Whether validation is neither trained on nor scored anyway, so that a score on it says something."""
         return not self.validate and "validation" not in self.training_splits
 
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """From rows to model inputs, fitted on the training rows; once, for the plan and the run."""
+        return self.data.preprocessing(*self.training_splits)
+
     def plan(self, budget: str, max_steps: int | None) -> Plan:
         """What will be trained, and for how long; see `budget.make_plan`."""
         space, spec = self.method.space, self.spec
@@ -87,7 +94,7 @@ class Request:
             n_predict += len(self.data.rows("validation"))
         training = self.data.rows(*self.training_splits)
         # judged by training rows: what is scored is not looked at before the training is over
-        a_row = inputs_a_row(training, self.data.preprocessing(*self.training_splits), spec)
+        a_row = inputs_a_row(training, self.preprocessing, spec)
         return make_plan(
             budget,
             self.method.recipe_for(spec),

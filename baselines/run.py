@@ -113,7 +113,7 @@ class _Run:
     def perform(self, checkpoint_seconds: tuple[float, float]) -> ResultFile:
         """From the first step, or the last checkpoint, to the result file."""
         request, plan, folder = self.request, self.plan, self.folder
-        preprocessing = request.data.preprocessing(*request.training_splits)
+        preprocessing = request.preprocessing
         with owned_randomness(derive(request.seed, "init"), request.device):
             network = request.method.space.build(plan.architecture, request.spec)
         training = Training(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from nas360.baselines import ends
 from nas360.baselines.device import autocast_dtype
 from nas360.baselines.feed import Feed, Tensors
-from nas360.baselines.losses import make_loss
+from nas360.baselines.losses import Loss, make_loss
 from nas360.seeding import derive
 
 if TYPE_CHECKING:
@@ -85,7 +86,11 @@ class Arena:
         dtype = autocast_dtype(self.recipe.precision, self.device)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             output = model(batch.x)
-        return make_loss(self.spec.loss, self.recipe.label_smoothing)(output, batch.y, batch.weight)
+        return self._loss(output, batch.y, batch.weight)
+
+    @cached_property
+    def _loss(self) -> Loss:
+        return make_loss(self.spec.loss, self.recipe.label_smoothing)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from nas360.baselines.device import owned_randomness, random_state, restore_rand
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import to_device
 from nas360.baselines.spaces.base import Relaxation
+from nas360.baselines.train import Keeping
 from nas360.baselines.watch import Report
 from nas360.seeding import derive
 
@@ -91,7 +92,7 @@ class _Search:
             if self.step % every == 0 or last:
                 self._report(lr)
             if arena.keeping is not None and (last or now - saved >= arena.keeping.epoch_seconds):
-                self._save()
+                self._save(arena.keeping)
                 saved = time.monotonic()
         return Found(self.space.decode(self.supernet), self.step, self.seconds, {"entropy": self._entropy()})
 
@@ -164,9 +165,8 @@ class _Search:
         self.count = 0
         arena.watcher.report(Report(self.step, arena.steps, epoch, loss, lr, error, self.seconds))
 
-    def _save(self) -> None:
-        assert self.arena.keeping is not None
-        self.arena.keeping.checkpoints.save(
+    def _save(self, keeping: Keeping) -> None:
+        keeping.checkpoints.save(
             {
                 "step": self.step,
                 "seconds": self.seconds,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from nas360.leaderboard.board import Board, Standing, Unranked
-from nas360.leaderboard.output.tables import area_ends, range_text, rank_text, spread_text
+from nas360.leaderboard.output.tables import area_ends, percent_text, range_text, rank_text, spread_text
 from nas360.leaderboard.page.content import MAX_TEXT, kind_of, metric_names
 from nas360.leaderboard.page.escape import name, text
 from nas360.leaderboard.stats.friedman import ALPHA
@@ -150,10 +150,8 @@ def _score(cell: Cell, spec: TaskSpec) -> str:
 def _percent(value: float | None) -> str:
     if value is None:
         return ABSENT
-    if math.isinf(value):
-        return "&minus;&infin;"
-    shown = f"{100 * value:.1f} %"
-    return "0.0 %" if shown == "-0.0 %" else shown.replace("-", "&minus;")
+    shown = percent_text(value)
+    return shown.replace("%", " %").replace("-", "&minus;").replace("∞", "&infin;")
 
 
 def _p(value: float) -> str:

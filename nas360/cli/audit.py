@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from nas360.cli.output import console, errors, print_json, progress, warn
+from nas360.cli.output import console, errors, one_bar_a_step, print_json, progress, warn
 
 
 def audit(
@@ -61,13 +61,7 @@ def audit(
     if write and not own:
         raise UserError(f"{source} is on the Hub and cannot be written to. Leave --write out, or give a folder")
     with progress() as bars:
-        bar: dict[str, Any] = {}
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in bar:
-                bar[step] = bars.add_task(step, total=total)
-            bars.update(bar[step], completed=done, total=total)
-
+        report = one_bar_a_step(bars)
         data = load_task(read_manifest(folder).task, folder)
         found = measure(data, columns or (), Settings(threshold=threshold, sample=sample), report)
     if own and write is not False:

@@ -103,3 +103,20 @@ def progress(*, of_bytes: bool = False) -> Iterator[Progress]:
         disable=not errors.is_terminal,
     ) as bars:
         yield bars
+
+
+def one_bar_a_step(bars: Progress, prefix: str = "") -> Callable[..., None]:
+    """A listener `(step, done, total=None)` that gives every step a bar of its own when it is first heard of.
+
+    Args:
+        bars: from `progress`.
+        prefix: stands before the names of the steps.
+    """
+    known: dict[str, Any] = {}
+
+    def report(step: str, done: int, total: int | None = None) -> None:
+        if step not in known:
+            known[step] = bars.add_task(f"{prefix}{step}", total=total)
+        bars.update(known[step], completed=done, total=total)
+
+    return report

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from nas360.cli.output import console, errors, print_json, progress, warn
+from nas360.cli.output import console, errors, one_bar_a_step, print_json, progress, warn
 from nas360.errors import UserError
 
 if TYPE_CHECKING:
@@ -176,13 +176,7 @@ def _prepare(task: Task, raw: Path, out: Path, require_complete: bool, overwrite
     from nas360.loaders.prepare import prepare as prepare_dataset
 
     with progress() as bars:
-        bar: dict[str, Any] = {}
-
-        def report(split: str, rows: int) -> None:
-            if split not in bar:
-                bar[split] = bars.add_task(f"{task.spec.id} {split}", total=None)
-            bars.update(bar[split], completed=rows)
-
+        report = one_bar_a_step(bars, prefix=f"{task.spec.id} ")
         return prepare_dataset(
             task, raw, out, require_complete=require_complete, overwrite=overwrite, workers=workers, report=report
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from nas360.cli.output import console, print_json, progress
+from nas360.cli.output import console, one_bar_a_step, print_json, progress
 
 
 def verify(
@@ -36,13 +36,7 @@ def verify(
 
     folder, _ = find_repository(source)
     with progress() as bars:
-        bar: dict[str, Any] = {}
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in bar:
-                bar[step] = bars.add_task(step, total=total)
-            bars.update(bar[step], completed=done, total=total)
-
+        report = one_bar_a_step(bars)
         faults = find_faults(folder, quick, report)
     n_errors = sum(fault.severity == "error" for fault in faults)
     if as_json:

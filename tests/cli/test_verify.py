@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from nas360.cli import main
 from nas360.loaders import TASKS
 from nas360.loaders.prepare import prepare
 
@@ -32,19 +31,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repo(made: Path, tmp_path: Path) -> Path:
     """A copy of it."""
     return Path(shutil.copytree(made, tmp_path / "darcy"))
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the command line: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit, match=r"\d") as left:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def test_a_sound_repository(call: Call, repo: Path) -> None:
