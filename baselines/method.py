@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nas360.baselines.algorithms.base import Search
 from nas360.baselines.recipe import Recipe
 from nas360.baselines.spaces.base import Space
 from nas360.errors import RunError, UnknownNameError
@@ -27,7 +28,9 @@ class Method:
         recipe: how one is trained, for a task of which nothing is known but its spec.
         reference: paper, and where the values are from.
         overrides: task id → change of the recipe.
-        algorithm: name of the search; None trains the space's default architecture.
+        search: how the space is searched; None trains its default architecture.
+        final: from the architecture that was found to the one that is trained; None trains what was found.
+        variants: name → change of the method, which is then called `ID:NAME`.
         version: of the method; rises when its results change.
     """
 
@@ -38,7 +41,9 @@ class Method:
     recipe: Callable[[TaskSpec], Recipe]
     reference: str
     overrides: Mapping[str, Callable[[Recipe], Recipe]] = field(default_factory=dict)
-    algorithm: str | None = None
+    search: Search | None = None
+    final: Callable[[Any, TaskSpec], Any] | None = None
+    variants: Mapping[str, Callable[[Method], Method]] = field(default_factory=dict)
     version: str = "1"
 
     def supports(self, spec: TaskSpec) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -16,8 +17,10 @@ class Report:
         epoch: passes over the data done; a fraction within one.
         loss: mean training loss of the steps since the last report.
         lr: learning rate of the last step.
-        validation: metric on the validation split, where it was measured.
-        seconds: spent in training so far, over all resumptions.
+        validation: metric on the validation split, where it was measured; of a search, the error.
+        seconds: spent in the stage so far, over all resumptions.
+        stage: `train` or `search`.
+        shown: further lines for people, title → text, such as a search's entropy and best architecture.
     """
 
     step: int
@@ -27,6 +30,8 @@ class Report:
     lr: float
     validation: float | None
     seconds: float
+    stage: str = "train"
+    shown: Mapping[str, str] = field(default_factory=dict)
 
 
 class Watcher(Protocol):
@@ -37,11 +42,11 @@ class Watcher(Protocol):
         ...
 
     def step(self, done: int, total: int, stage: str) -> None:
-        """After every step of a stage, `"train"` or `"predict"`; must be quick."""
+        """After every step of a stage, `"search"`, `"train"` or `"predict"`; must be quick."""
         ...
 
     def report(self, report: Report) -> None:
-        """After every report of the training."""
+        """After every report of a search or training."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,7 +39,9 @@ class Arena:
         steps: weight steps that the search may spend.
         seed: of the run.
         device: where.
+        validation: rows of the validation split.
         error: from a model to its error on the validation split, lower is better.
+        looks: how often the search may ask for an error, at most.
         keeping: where the search's state and log go; None keeps nothing.
         watcher: is told.
     """
@@ -51,7 +53,9 @@ class Arena:
     steps: int
     seed: int
     device: torch.device
+    validation: SplitRows
     error: Callable[[nn.Module], float]
+    looks: int
     keeping: Keeping | None
     watcher: Watcher
 
@@ -63,19 +67,26 @@ class Arena:
         # of consequence for 2D convolutions only, on CPU and GPU alike
         return model.to(memory_format=torch.channels_last)
 
-    def halves(self) -> tuple[Feed, Feed]:
-        """Batches for the weights, and for the architecture, from two halves of the training rows.
+    def split(self, share: float = 0.5) -> tuple[Feed, Feed]:
+        """Batches for the weights, and for the architecture, from two parts of the training rows.
 
-        The halves are those of a seeded shuffle. The reference cuts the rows in two by their order, so that where data
-        is ordered by class or subject, weights and architecture see different ones.
+        The parts are those of a seeded shuffle. The reference cuts the rows by their order, so that where data is
+        ordered by class or subject, weights and architecture see different ones.
+
+        Args:
+            share: of the rows and of each step's rows that is for the weights, in (0, 1).
+
+        Returns:
+            Feeds of batches of `recipe.batch_size` rows for the weights, and of (1 - share) / share times as many for
+            the architecture; smaller ones where the rows are too few.
         """
         order = derive(self.seed, "search", "halves").permutation(len(self.rows))
-        middle = len(order) // 2
-        # as many rows a step as both halves have
-        size = max(1, min(self.recipe.batch_size, middle))
+        middle = round(len(order) * share)
+        parts = {"weights": order[:middle], "architecture": order[middle:]}
+        wanted = self.recipe.batch_size, round(self.recipe.batch_size * (1 - share) / share)
         first, second = (
-            Feed(self.rows, self.preprocessing, size, self.seed, name, np.sort(part))
-            for name, part in (("weights", order[:middle]), ("architecture", order[middle : 2 * middle]))
+            Feed(self.rows, self.preprocessing, max(1, min(size, len(part))), self.seed, name, np.sort(part))
+            for size, (name, part) in zip(wanted, parts.items(), strict=True)
         )
         return first, second
 
@@ -110,8 +121,36 @@ class Found:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Price:
+    """What a search costs, in multiply-adds with memory traffic turned into such (`cost.Cost.work`).
+
+    Attributes:
+        row: of one training row in a weight step, with all that belongs to the step, such as the architecture's.
+        look: of one validation row whenever the search asks for an error.
+        looks: how often it does.
+    """
+
+    row: float
+    look: float
+    looks: int
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a search learns beside the network that it finds.
+
+    Attributes:
+        supernet_parameters: weights that the candidates share; 0 where they share none.
+        architecture_parameters: name → shape of what describes the architecture.
+    """
+
+    supernet_parameters: int = 0
+    architecture_parameters: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
 class Algorithm(Protocol):
-    """A way to search a space, as a value.
+    """A way to search a space, as a value: a frozen dataclass of plain values and further such dataclasses.
 
     Attributes:
         id: short name, stored in results.
@@ -122,11 +161,64 @@ class Algorithm(Protocol):
         """Short name."""
         ...
 
+    def steps(self, recipe: Recipe, n_train: int) -> int:
+        """Weight steps of the whole search.
+
+        Args:
+            recipe: of the weights, whose epochs count as the algorithm says.
+            n_train: training rows.
+        """
+        ...
+
+    def price(self, space: Any, spec: TaskSpec) -> Price:
+        """What a step costs, from shapes alone; nothing is computed and no random number drawn from anybody."""
+        ...
+
+    def size(self, space: Any, spec: TaskSpec) -> Size:
+        """What is learnt, from shapes alone."""
+        ...
+
+    def narrower(self) -> tuple[Any, ...]:
+        """Cheaper searches of the same kind, in falling order of cost; what a small budget may fall back on."""
+        ...
+
     def search(self, space: Any, arena: Arena) -> Found:
         """Find an architecture; what is random in it comes from the arena's seed.
 
         Args:
             space: with the abilities that the algorithm needs (`spaces.base`).
             arena: what it may use.
+
+        Raises:
+            TrainingError: a loss or an output is not finite.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Search:
+    """A way to search and how weights are trained meanwhile.
+
+    Attributes:
+        algorithm: the way.
+        recipe: for a task of which nothing is known but its spec.
+        overrides: task id → change of the recipe.
+        changes: task id → change of the algorithm.
+    """
+
+    algorithm: Algorithm
+    recipe: Callable[[TaskSpec], Recipe]
+    overrides: Mapping[str, Callable[[Recipe], Recipe]] = field(default_factory=dict)
+    changes: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+
+    def algorithm_for(self, spec: TaskSpec) -> Algorithm:
+        """The algorithm with the task's change."""
+        change = self.changes.get(spec.id)
+        algorithm: Algorithm = self.algorithm if change is None else change(self.algorithm)
+        return algorithm
+
+    def recipe_for(self, spec: TaskSpec) -> Recipe:
+        """The recipe with the task's override."""
+        recipe = self.recipe(spec)
+        change = self.overrides.get(spec.id)
+        return recipe if change is None else change(recipe)

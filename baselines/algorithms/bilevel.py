@@ -60,7 +60,7 @@ class _Search:
     def __init__(self, algorithm: Bilevel, space: Any, arena: Arena, supernet: Any) -> None:
         self.algorithm, self.space, self.arena, self.supernet = algorithm, space, arena, supernet
         self.model = arena.model(supernet)
-        self.weight_feed, self.architecture_feed = arena.halves()
+        self.weight_feed, self.architecture_feed = arena.split()
         self.parameters: dict[str, nn.Parameter] = supernet.architecture_parameters()
         self.weights = arena.recipe.optimiser.make(supernet.weight_parameters())
         self.mixture = algorithm.update.make(self.parameters, supernet.simplices())

@@ -175,12 +175,12 @@ def test_a_killed_search_ends_as_an_unbroken_one(name: str, at: int, toy: Toy, t
 
 def test_halves_are_disjoint_shuffled_and_cover_the_rows(toy: Toy) -> None:
     place = arena(toy(1, "point", train=49))
-    weights, architecture = place.halves()
+    weights, architecture = place.split()
     assert weights.index is not None and architecture.index is not None
     assert len(weights.index) == len(architecture.index) == 24
     assert not set(weights.index) & set(architecture.index)
     assert max(weights.index) > 24  # not the first half
-    again = place.halves()
+    again = place.split()
     np.testing.assert_array_equal(weights.index, again[0].index)
 
 
