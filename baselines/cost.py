@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas360.baselines import ends
+from nas360.baselines.device import owned_randomness
+from nas360.seeding import derive
 from nas360.task import TaskSpec
 
 TRAFFIC = 64
@@ -18,6 +22,10 @@ TRAFFIC = 64
 Norms and activations do hardly any arithmetic, yet a narrow network spends most of its time in them. Fitted to
 training steps of Wide ResNets of widths 1 to 4 on two cores of a Xeon, 1D and 2D, where it lies between 40 and 100.
 """
+
+
+TRAINING = 3
+"""A training step costs three forward passes: one forward, two backward."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +78,16 @@ def measure(network: nn.Module, spec: TaskSpec) -> Cost:
         result = hollow(torch.empty(1, *spec.input_shape, device="meta"))
     # a multiply-add is two floating-point operations
     return Cost(count_parameters(network), counter.get_total_flops() // 2, outputs, tuple(result.shape[1:]))
+
+
+def of(build: Callable[[], nn.Module], spec: TaskSpec) -> Cost:
+    """Cost of a task's network, a sample.
+
+    Args:
+        build: makes the network, (n, *spec.input_shape) → (n, outputs) or (n, outputs, *space); what it draws from
+            torch's generator is drawn from nobody.
+        spec: the task.
+    """
+    with owned_randomness(derive(0, "measure"), torch.device("cpu")):
+        network = build()
+    return measure(ends.TaskModel(network, spec), spec)

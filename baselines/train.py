@@ -33,13 +33,13 @@ class Keeping:
 
     Attributes:
         checkpoints: where.
-        log: of the run.
+        log: of the run; None for a training that is part of something larger, which has its own.
         epoch_seconds: write after an epoch if the last checkpoint is this old.
         step_seconds: write after any step if the last checkpoint is this old.
     """
 
     checkpoints: Checkpoints
-    log: RunLog
+    log: RunLog | None
     epoch_seconds: float = 10.0
     step_seconds: float = 120.0
 
@@ -188,7 +188,7 @@ class Training:
         )
         self._sum.zero_()
         self._count = 0
-        if self.keeping is not None:
+        if self.keeping is not None and self.keeping.log is not None:
             self.keeping.log.append(
                 {
                     "step": report.step,
@@ -235,8 +235,10 @@ class Training:
         state, warnings = self.keeping.checkpoints.load(self.device)
         for warning in warnings:
             self._watcher.note(warning)
+        log = self.keeping.log
         if state is None:
-            self.keeping.log.cut(0)
+            if log is not None:
+                log.cut(0)
             return
         try:
             self._restore(state)
@@ -246,7 +248,8 @@ class Training:
                 f"the checkpoint in {self.keeping.checkpoints.folder} does not fit this network ({cause}). Go on with "
                 f"the versions that wrote it, or begin anew with --overwrite"
             ) from cause
-        self.keeping.log.cut(self._step)
+        if log is not None:
+            log.cut(self._step)
         self._watcher.note(f"taken up at step {self._step} of {self.steps}")
 
     def _restore(self, state: dict[str, Any]) -> None:

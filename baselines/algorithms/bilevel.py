@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nas360.baselines.algorithms.base import Arena, Found
+from nas360.baselines import cost
+from nas360.baselines.algorithms.base import Arena, Found, Price, Size
 from nas360.baselines.algorithms.updates import Update
 from nas360.baselines.device import owned_randomness, random_state, restore_random_state
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import to_device
-from nas360.baselines.spaces.base import Relaxation
+from nas360.baselines.recipe import Recipe
 from nas360.baselines.train import Keeping
 from nas360.baselines.watch import Report
 from nas360.seeding import derive
-
-REPORTS = 50
+from nas360.task import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,38 @@ class Bilevel:
 
     Attributes:
         id: short name.
-        relaxation: what the supernet is.
+        relaxation: what the supernet is, a value that the space understands, with its own `narrower()`.
         update: how architecture parameters move.
         warmup: share of the steps in which weights alone are trained.
+        looks: reports, evenly spaced; for each the supernet is scored on the validation split.
     """
 
     id: str
-    relaxation: Relaxation
+    relaxation: Any
     update: Update
     warmup: float = 0.0
+    looks: int = 50
+
+    def steps(self, recipe: Recipe, n_train: int) -> int:
+        """See `Algorithm.steps`; an epoch is one pass over the half of the rows that trains the weights."""
+        half = max(1, round(n_train * 0.5))
+        return recipe.epochs * (half // min(recipe.batch_size, half))
+
+    def price(self, space: Any, spec: TaskSpec) -> Price:
+        """See `Algorithm.price`; an architecture step costs as much as a weight step."""
+        work = cost.of(lambda: space.relax(spec, self.relaxation), spec).work
+        return Price(row=cost.TRAINING * work * (2 - self.warmup), look=work, looks=self.looks)
+
+    def size(self, space: Any, spec: TaskSpec) -> Size:
+        """See `Algorithm.size`."""
+        with owned_randomness(derive(0, "size"), torch.device("cpu")):
+            supernet = space.relax(spec, self.relaxation)
+        shapes = {name: tuple(value.shape) for name, value in supernet.architecture_parameters().items()}
+        return Size(sum(weight.numel() for weight in supernet.weight_parameters()), shapes)
+
+    def narrower(self) -> tuple[Bilevel, ...]:
+        """The same search in narrower supernets."""
+        return tuple(replace(self, relaxation=relaxation) for relaxation in self.relaxation.narrower())
 
     def search(self, space: Any, arena: Arena) -> Found:
         """See `Algorithm.search`; the space must be `Differentiable`."""
@@ -75,7 +98,7 @@ class _Search:
         self._resume()
         began = saved = time.monotonic()
         before = self.seconds
-        every = max(1, math.ceil(arena.steps / REPORTS))
+        every = math.ceil(arena.steps / max(1, min(arena.looks, self.algorithm.looks)))
         warm = math.ceil(self.algorithm.warmup * arena.steps)
         self.model.train()
         batches = self.weight_feed.steps(self.step, arena.steps)
@@ -147,7 +170,8 @@ class _Search:
         error = arena.error(self.model.eval())
         self.model.train()
         epoch = self.step / self.weight_feed.steps_per_epoch
-        if arena.keeping is not None:
+        entropy, architecture = self._entropy(), self.space.decode(self.supernet)
+        if arena.keeping is not None and arena.keeping.log is not None:
             arena.keeping.log.append(
                 {
                     "step": self.step,
@@ -155,15 +179,19 @@ class _Search:
                     "loss": loss,
                     "lr": lr,
                     "validation_error": error,
-                    "entropy": self._entropy(),
-                    "architecture": self.space.to_json(self.space.decode(self.supernet)),
+                    "entropy": entropy,
+                    "architecture": self.space.to_json(architecture),
                     "mixture": {name: value.tolist() for name, value in self.supernet.mixture().items()},
                     "seconds": round(self.seconds, 3),
                 }
             )
         self.sum.zero_()
         self.count = 0
-        arena.watcher.report(Report(self.step, arena.steps, epoch, loss, lr, error, self.seconds))
+        shown = {
+            "entropy": ", ".join(f"{name} {value:.3f}" for name, value in entropy.items()),
+            "architecture": str(architecture),
+        }
+        arena.watcher.report(Report(self.step, arena.steps, epoch, loss, lr, error, self.seconds, "search", shown))
 
     def _save(self, keeping: Keeping) -> None:
         keeping.checkpoints.save(
@@ -187,7 +215,8 @@ class _Search:
         for warning in warnings:
             self.arena.watcher.note(warning)
         if state is None:
-            keeping.log.cut(0)
+            if keeping.log is not None:
+                keeping.log.cut(0)
             return
         self.model.load_state_dict(state["model"])
         self.weights.load_state_dict(state["weights"])
@@ -195,5 +224,6 @@ class _Search:
         restore_random_state(state["random"], self.arena.device)
         self.step, self.seconds, self.count = int(state["step"]), float(state["seconds"]), int(state["count"])
         self.sum = state["sum"].to(self.arena.device)
-        keeping.log.cut(self.step)
+        if keeping.log is not None:
+            keeping.log.cut(self.step)
         self.arena.watcher.note(f"search taken up at step {self.step} of {self.arena.steps}")

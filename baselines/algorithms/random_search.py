@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from nas360.baselines.algorithms.base import Arena, Found
+from nas360.baselines import cost
+from nas360.baselines.algorithms.base import Arena, Found, Price, Size
 from nas360.baselines.device import owned_randomness
 from nas360.baselines.failure import TrainingError
-from nas360.baselines.train import Training
+from nas360.baselines.recipe import Recipe
+from nas360.baselines.train import Keeping, Training
 from nas360.baselines.watch import Report, Silent
 from nas360.errors import RunError
 from nas360.seeding import derive
+from nas360.task import TaskSpec
+
+PRICED = 4
+"""Candidates whose mean cost stands for all."""
+
+SHRINKS = 4
+"""How many sizes of smaller networks a small budget may fall back on."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +36,53 @@ class RandomSearch:
 
     Attributes:
         candidates: how many are drawn; fewer where each would have less than `least_steps`.
+        shrink: a candidate is judged by a smaller network of its kind, so many steps down `Space.narrower`; 0: by
+            itself. The architecture that is found is as it was drawn.
         id: short name.
         least_steps: that a candidate is trained at least.
     """
 
     candidates: int
+    shrink: int = 0
     id: str = "random_search"
     least_steps: int = 4
 
     def __post_init__(self) -> None:
         if self.candidates < 1 or self.least_steps < 1:
             raise RunError(f"{self.candidates} candidates of {self.least_steps} steps: both must be at least 1")
+        if self.shrink < 0:
+            raise RunError(f"shrink {self.shrink} is below 0")
+
+    def steps(self, recipe: Recipe, n_train: int) -> int:
+        """See `Algorithm.steps`; every candidate is trained for the recipe's epochs."""
+        return self.candidates * recipe.epochs * (n_train // min(recipe.batch_size, n_train))
+
+    def price(self, space: Any, spec: TaskSpec) -> Price:
+        """See `Algorithm.price`; the mean of a few candidates stands for all."""
+        drawn = [space.sample(spec, derive(0, "price", number)) for number in range(PRICED)]
+        works = [cost.of(partial(space.build, self.judged(space, one), spec), spec).work for one in drawn]
+        work = sum(works) / len(works)
+        return Price(row=cost.TRAINING * work, look=work, looks=self.candidates)
+
+    def size(self, space: Any, spec: TaskSpec) -> Size:
+        """See `Algorithm.size`; nothing is shared."""
+        return Size()
+
+    def narrower(self) -> tuple[RandomSearch, ...]:
+        """Judged by smaller networks."""
+        return tuple(replace(self, shrink=self.shrink + more) for more in range(1, 1 + SHRINKS))
+
+    def judged(self, space: Any, architecture: Any) -> Any:
+        """The architecture that stands for one when it is judged."""
+        smaller = (architecture, *space.narrower(architecture))
+        return smaller[min(self.shrink, len(smaller) - 1)]
 
     def search(self, space: Any, arena: Arena) -> Found:
         """See `Algorithm.search`; the space must be `Sampled`."""
-        n = max(1, min(self.candidates, arena.steps // self.least_steps))
+        n = max(1, min(self.candidates, arena.looks, arena.steps // self.least_steps))
         steps = max(1, arena.steps // n)
-        done = {} if arena.keeping is None else {entry["step"]: entry for entry in arena.keeping.log.entries()}
+        log = None if arena.keeping is None else arena.keeping.log
+        done = {} if log is None else {entry["step"]: entry for entry in log.entries()}
         seconds = 0.0
         tried: list[tuple[float, int, Any]] = []
         for number in range(n):
@@ -50,8 +90,8 @@ class RandomSearch:
             known = done.get((number + 1) * steps)
             if known is None:
                 error, spent = self._judge(space, architecture, arena, number, steps)
-                if arena.keeping is not None:
-                    arena.keeping.log.append(
+                if log is not None:
+                    log.append(
                         {
                             "step": (number + 1) * steps,
                             "candidate": number,
@@ -60,23 +100,32 @@ class RandomSearch:
                             "seconds": round(spent, 3),
                         }
                     )
+                if arena.keeping is not None:
+                    arena.keeping.checkpoints.delete()
             else:
                 error, spent = known["validation_error"], float(known["seconds"])
                 error = math.inf if error is None else error
             seconds += spent
             tried.append((error, number, architecture))
-            step, lr = (number + 1) * steps, arena.recipe.optimiser.lr
-            arena.watcher.report(Report(step, n * steps, number + 1.0, math.nan, lr, error, seconds))
+            self._report(arena, tried, (number + 1) * steps, n * steps, seconds)
         error, number, best = min(tried, key=lambda one: one[:2])
         if not math.isfinite(error):
             raise TrainingError("search", f"none of {n} candidates could be trained. Lower the search's learning rate")
         return Found(best, n * steps, seconds, {"candidates": n, "chosen": number, "validation_error": error})
 
+    def _report(self, arena: Arena, tried: list[tuple[float, int, Any]], step: int, steps: int, seconds: float) -> None:
+        error, number, best = min(tried, key=lambda one: one[:2])
+        shown = {"best": f"candidate {number}, validation error {error:.4f}: {best}"}
+        lr = arena.recipe.optimiser.lr
+        report = Report(step, steps, float(len(tried)), math.nan, lr, tried[-1][0], seconds, "search", shown)
+        arena.watcher.report(report)
+
     def _judge(self, space: Any, architecture: Any, arena: Arena, number: int, steps: int) -> tuple[float, float]:
         """Validation error after a short training, and its seconds."""
         seed = int(derive(arena.seed, "search", "training", number).integers(2**62))
         with owned_randomness(derive(seed, "init"), arena.device):
-            model = arena.model(space.build(architecture, arena.spec))
+            model = arena.model(space.build(self.judged(space, architecture), arena.spec))
+        keeping = None if arena.keeping is None else _keeping(arena.keeping, number)
         training = Training(
             model=model,
             spec=arena.spec,
@@ -87,6 +136,7 @@ class RandomSearch:
             seed=seed,
             device=arena.device,
             report_steps=steps,
+            keeping=keeping,
             watcher=_Counting(arena, number * steps),
         )
         try:
@@ -95,6 +145,12 @@ class RandomSearch:
             return math.inf, training.seconds
         error = arena.error(trained.eval())
         return (error if math.isfinite(error) else math.inf), training.seconds
+
+
+def _keeping(search: Keeping, number: int) -> Keeping:
+    """Where a candidate's training keeps its state: nothing of a candidate before it is taken up."""
+    checkpoints = replace(search.checkpoints, identity={**search.checkpoints.identity, "candidate": number})
+    return replace(search, checkpoints=checkpoints, log=None)
 
 
 class _Counting(Silent):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 from nas360.errors import RunError
@@ -110,6 +110,16 @@ class Relaxation:
                 f"width {self.width} is no multiple of {2 * self.partial_channels}, twice the {self.partial_channels} "
                 f"partial channels"
             )
+
+    def narrower(self) -> tuple[Relaxation, ...]:
+        """The same with fewer cells and channels, in falling order of cost, as far as that is less."""
+        least = 2 * self.partial_channels
+        sizes = ((8, 8), (5, 8), (3, 8), (3, 4), (3, 2))
+        return tuple(
+            replace(self, cells=cells, width=width)
+            for cells, width in ((cells, max(least, width - width % least)) for cells, width in sizes)
+            if cells <= self.cells and width <= self.width and (cells, width) != (self.cells, self.width)
+        )
 
 
 class Supernet(Protocol):

@@ -44,7 +44,8 @@ def arena(data: TaskData, steps: int = 3) -> Arena:
     preprocessing = data.preprocessing("train")
     recipe = Recipe(Optimiser("sgd", lr=0.025), epochs=1, batch_size=8, clip_norm=5.0)
     cpu = torch.device("cpu")
-    return Arena(data.spec, data.rows("train"), preprocessing, recipe, steps, 0, cpu, error, None, Silent())
+    train, validation = data.rows("train"), data.rows("validation")
+    return Arena(data.spec, train, preprocessing, recipe, steps, 0, cpu, validation, error, 50, None, Silent())
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -70,6 +70,9 @@ class ChannelSpace:
 
     id = "channel"
 
+    def narrower(self, architecture: int) -> tuple[int, ...]:
+        return ()
+
     def sample(self, spec: TaskSpec, rng: np.random.Generator) -> int:
         return int(rng.integers(spec.input_shape[0]))
 
@@ -132,7 +135,7 @@ def arena(
             log.start({"identity": {}})
         keeping = Keeping(Checkpoints(folder), log, epoch_seconds=0.0)
     return Arena(
-        data.spec, data.rows("train"), preprocessing, recipe, steps, seed, torch.device("cpu"), error, keeping,
+        data.spec, data.rows("train"), preprocessing, recipe, steps, seed, torch.device("cpu"), rows, error, 50, keeping,
         Interrupter(at),
     )  # fmt: skip
 
@@ -177,11 +180,18 @@ def test_halves_are_disjoint_shuffled_and_cover_the_rows(toy: Toy) -> None:
     place = arena(toy(1, "point", train=49))
     weights, architecture = place.split()
     assert weights.index is not None and architecture.index is not None
-    assert len(weights.index) == len(architecture.index) == 24
+    assert sorted([*weights.index, *architecture.index]) == list(range(49))
+    assert abs(len(weights.index) - len(architecture.index)) == 1
     assert not set(weights.index) & set(architecture.index)
     assert max(weights.index) > 24  # not the first half
     again = place.split()
     np.testing.assert_array_equal(weights.index, again[0].index)
+
+
+def test_a_share_of_rows_and_of_each_step_is_for_the_weights(toy: Toy) -> None:
+    weights, architecture = arena(toy(1, "point", train=50)).split(0.8)
+    assert (len(weights), len(architecture)) == (40, 10)
+    assert (weights.batch_size, architecture.batch_size) == (RECIPE.batch_size, RECIPE.batch_size // 4)
 
 
 def test_warm_up_leaves_the_architecture_alone(toy: Toy) -> None:
