@@ -73,12 +73,12 @@ def warn(message: str) -> None:
     errors.print(f"[yellow]warning[/]: {escape(message)}", highlight=False, soft_wrap=True)
 
 
-@contextmanager
-def progress(*, of_bytes: bool = False) -> Iterator[Progress]:
-    """A progress display on standard error: description, bar, count, time left. Silent where there is no terminal.
+def progress_bars(*, of_bytes: bool = False, console: Console = errors) -> Progress:
+    """A progress display that is not begun: description, bar, count, time left. Silent where there is no terminal.
 
     Args:
         of_bytes: count bytes, and show how many come a second.
+        console: by default standard error.
     """
     from rich.progress import (
         BarColumn,
@@ -92,17 +92,23 @@ def progress(*, of_bytes: bool = False) -> Iterator[Progress]:
     )
 
     counts = [DownloadColumn(), TransferSpeedColumn()] if of_bytes else [MofNCompleteColumn()]
-    with Progress(
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         *counts,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=errors,
+        console=console,
         transient=False,
-        disable=not errors.is_terminal,
-    ) as bars:
-        yield bars
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def progress(*, of_bytes: bool = False) -> Iterator[Progress]:
+    """`progress_bars` on standard error while a block runs."""
+    with progress_bars(of_bytes=of_bytes) as begun:
+        yield begun
 
 
 def one_bar_a_step(bars: Progress, prefix: str = "") -> Callable[..., None]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from nas360.cli.output import console, errors, print_json, progress, warn
+from nas360.cli.live import watching
+from nas360.cli.output import console, print_json, warn
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-    from nas360.baselines.watch import Report, Watcher
     from nas360.results import SeedRow
 
 
@@ -113,53 +109,3 @@ def _show(row: SeedRow, method: str, folder: Path) -> None:
     )
     for name in ("predictions.npz", "result.json", "architecture.json", "log.jsonl"):
         console.print(f"  {escape(str(folder / name))}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def watching() -> Iterator[Watcher]:
-    """A bar on a terminal, a line a report elsewhere; on standard error."""
-    with progress() as bars:
-        yield _Bars(bars) if errors.is_terminal else _Lines()
-
-
-class _Lines:
-    """A line a report, for logs."""
-
-    def note(self, message: str) -> None:
-        errors.print(escape(message), highlight=False, soft_wrap=True)
-
-    def step(self, done: int, total: int, stage: str) -> None:
-        pass
-
-    def report(self, report: Report) -> None:
-        errors.print(_line(report), highlight=False, soft_wrap=True)
-
-
-class _Bars:
-    """Bars that move with every step, described by the last report."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def note(self, message: str) -> None:
-        self._bars.console.print(escape(message), highlight=False, soft_wrap=True)
-
-    def step(self, done: int, total: int, stage: str) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total)
-        self._bars.update(self._tasks[stage], completed=done, total=total)
-
-    def report(self, report: Report) -> None:
-        if "train" in self._tasks:
-            self._bars.update(self._tasks["train"], description=f"train: {_state(report)}")
-
-
-def _state(report: Report) -> str:
-    metric = "" if report.validation is None else f", validation {report.validation:.4f}"
-    return f"epoch {report.epoch:.2f}, loss {report.loss:.4f}{metric}"
-
-
-def _line(report: Report) -> str:
-    left = report.seconds / report.step * (report.steps - report.step)
-    return f"step {report.step}/{report.steps}, {_state(report)}, {report.seconds:.0f} s, {left:.0f} s left"

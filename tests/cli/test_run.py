@@ -134,7 +134,7 @@ def test_an_interruption_says_how_to_go_on(
     )
     common = (*common, "--max-steps", "2", "--out", str(tmp_path / "run"))
     with monkeypatch.context() as patch:
-        patch.setattr("nas360.cli.run._Lines.report", stop)
+        patch.setattr("nas360.cli.live._Lines.report", stop)
         code, shown, told = call(capsys, *common)
     assert (code, shown) == (130, "")
     assert told.splitlines()[-1] == "stopped; go on with --resume"
