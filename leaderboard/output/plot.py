@@ -9,8 +9,8 @@ from nas360.leaderboard.board import Board
 from nas360.leaderboard.output.plot_cost import plot_cost
 from nas360.leaderboard.output.plot_critical_difference import plot_critical_difference
 from nas360.leaderboard.output.plot_profile import MAX_LINES, plot_profile
-from nas360.leaderboard.output.plot_style import check_plot
 from nas360.leaderboard.stats.statistics import Statistics
+from nas360.pictures import check_plot
 from nas360.registry import did_you_mean
 
 __all__ = [

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from nas360.errors import UserError
 from nas360.leaderboard.board import Board
-from nas360.leaderboard.output.plot_style import COLOURS, GREY, MARKERS, listing, logarithmic_ticks, picture, short
+from nas360.leaderboard.output.plot_style import listing, logarithmic_ticks, short
 from nas360.leaderboard.stats.pareto import CostPoint
 from nas360.leaderboard.stats.statistics import Statistics
+from nas360.pictures import COLOURS, GREY, MARKERS, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from nas360.errors import UserError
 from nas360.leaderboard.board import Board
-from nas360.leaderboard.output.plot_style import GREY, listing, picture, short, text_width
+from nas360.leaderboard.output.plot_style import listing, short, text_width
 from nas360.leaderboard.stats.statistics import Statistics
+from nas360.pictures import GREY, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from nas360.errors import UserError
 from nas360.leaderboard.board import Board, Standing
-from nas360.leaderboard.output.plot_style import COLOURS, GREY, MARKERS, STYLES, picture, short, text_width
+from nas360.leaderboard.output.plot_style import short, text_width
+from nas360.pictures import COLOURS, GREY, MARKERS, STYLES, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -74,15 +74,16 @@ class _Lines:
 class _Screen:
     """Bars that move with every step; below them the last report, and a curve of its validations so far.
 
-    A stage that interrupts another, as predictions do that judge a search, takes its bar away when the other goes on.
-    What the last report of a stage said stays above the bars when the next stage reports.
+    A stage that only serves another and reports nothing, as predictions that judge a search, loses its bar when a new
+    stage begins. What the last report of a stage said stays above the bars when the next stage reports.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = progress_bars(console=console)
         self._tasks: dict[str, TaskID] = {}
-        self._stage = ""
+        self._done: dict[str, int] = {}
+        self._reporting: set[str] = set()
         self._report: Report | None = None
         self._validations: list[float] = []
 
@@ -90,16 +91,18 @@ class _Screen:
         self._console.print(escape(message), highlight=False, soft_wrap=True)
 
     def step(self, done: int, total: int, stage: str) -> None:
-        if stage != self._stage:
-            if stage in self._tasks and self._stage in self._tasks:
-                self._bars.remove_task(self._tasks.pop(self._stage))
-            self._stage = stage
         if stage not in self._tasks:
+            for other in [name for name in self._tasks if name not in self._reporting]:
+                self._bars.remove_task(self._tasks.pop(other))
             self._tasks[stage] = self._bars.add_task(stage, total=total)
+        elif done < self._done.get(stage, 0):
+            self._bars.reset(self._tasks[stage], total=total)
+        self._done[stage] = done
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
     def report(self, report: Report) -> None:
         before, self._report = self._report, report
+        self._reporting.add(report.stage)
         if before is not None and before.stage != report.stage:
             self._console.print(self._told(before))
             self._validations = []
@@ -121,7 +124,7 @@ class _Screen:
             table.add_row(Text(plain(title)), Text(plain(text)))
         if len(self._validations) > 1:
             curve = Text(draw_curve(self._validations, MOST_COLUMNS, ascii_only=self._console.options.ascii_only))
-            table.add_row(_validation_name(report), curve.append("  " + _summary(self._validations)))
+            table.add_row(_validation_name(report), curve.append("  " + _summary(self._validations, report)))
         return table
 
 
@@ -140,10 +143,10 @@ def _validation_name(report: Report) -> str:
     return "validation error" if report.stage == "search" else "validation"
 
 
-def _summary(values: Sequence[float]) -> str:
+def _summary(values: Sequence[float], report: Report) -> str:
     finite = [value for value in values if math.isfinite(value)]
-    spread = f"{min(finite):.4f} to {max(finite):.4f}" if finite else "none finite"
-    return f"{values[0]:.4f} → {values[-1]:.4f}, {spread}"
+    best = f", best {min(finite):.4f}" if finite and report.stage == "search" else ""
+    return f"first {values[0]:.4f}{best}, last {values[-1]:.4f}"
 
 
 def draw_curve(values: Sequence[float], columns: int, *, ascii_only: bool = False) -> str:
