@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from nas360.baselines.cost import Cost
+from nas360.baselines.cost import TRAINING, Cost
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.schedule import Cosine
 from nas360.errors import RunError
@@ -23,9 +23,6 @@ WORK = {"small": 24e12, "smoke": 0.02e12}
 Two idle cores of a Xeon of 2023 do some 60 to 120e9 a second: `small` takes four to eight minutes there, `smoke` a
 second. The limits, a quarter of an hour and twenty seconds, leave room for slower and for busy machines.
 """
-
-TRAINING = 3
-"""A training step costs three forward passes: one forward, two backward."""
 
 FEWEST_STEPS = {"small": 1500, "smoke": 8}
 """A wider network is not worth having with fewer steps than these."""
@@ -97,6 +94,7 @@ def make_plan(
     n_predict: int,
     dense: bool,
     max_steps: int | None = None,
+    share: float = 1.0,
 ) -> Plan:
     """Plan a run.
 
@@ -114,6 +112,7 @@ def make_plan(
         n_predict: inputs that will be predicted.
         dense: whether the task wants one value a position; then batches are small.
         max_steps: shorten further; not for `full`, which would not be full then.
+        share: of a shortened budget's work that is this training's; a search has had the rest.
 
     Raises:
         RunError: the budget is unknown or cannot be shortened, or there are too few rows to train on.
@@ -124,20 +123,15 @@ def make_plan(
     changes: list[str] = []
     if budget == "full":
         chosen, cost = architectures[0], measure(architectures[0])
-        recipe = _fit_batch(recipe, n_train, changes)
+        recipe = fit_batch(recipe, n_train, changes)
         per_epoch = n_train // recipe.batch_size
         steps, report = recipe.epochs * per_epoch, per_epoch
     else:
-        short = _shortened(recipe, dense)
-        changes.append(
-            f"AdamW, learning rate {short.optimiser.lr:g} on a cosine, batch {short.batch_size} instead of "
-            f"{recipe.optimiser.name}, {recipe.optimiser.lr:g}, {recipe.batch_size}"
-        )
-        recipe = _fit_batch(short, n_train, changes)
+        recipe = fit_batch(shortened(recipe, dense, changes), n_train, changes)
         per_epoch = n_train // recipe.batch_size
         for chosen in architectures:
             cost = measure(chosen)
-            left = WORK[budget] - n_predict * cost.work
+            left = share * WORK[budget] - n_predict * cost.work
             most = min(recipe.epochs * per_epoch, MOST_STEPS[budget])
             steps = min(math.floor(left / (TRAINING * cost.work * recipe.batch_size)), most)
             if steps >= min(FEWEST_STEPS[budget], most):
@@ -154,16 +148,31 @@ def make_plan(
     return Plan(name, chosen, cost, recipe, steps, per_epoch, report, tuple(changes), max_steps)
 
 
-def _shortened(recipe: Recipe, dense: bool) -> Recipe:
-    return replace(
+def shortened(recipe: Recipe, dense: bool, changes: list[str]) -> Recipe:
+    """A recipe that learns fast in few steps; see `make_plan`.
+
+    Args:
+        recipe: the method's.
+        dense: whether the task wants one value a position.
+        changes: gets a sentence on what differs.
+    """
+    short = replace(
         recipe,
         optimiser=Optimiser("adamw", lr=3e-3, weight_decay=0.01),
         schedule=Cosine(warmup=0.2),
         batch_size=min(recipe.batch_size, 4 if dense else 32),
+        drop_path=0.0,
     )
+    without = ", without drop path" if recipe.drop_path else ""
+    changes.append(
+        f"AdamW, learning rate {short.optimiser.lr:g} on a cosine, batch {short.batch_size}{without} instead of "
+        f"{recipe.optimiser.name}, {recipe.optimiser.lr:g}, {recipe.batch_size}"
+    )
+    return short
 
 
-def _fit_batch(recipe: Recipe, n_train: int, changes: list[str]) -> Recipe:
+def fit_batch(recipe: Recipe, n_train: int, changes: list[str]) -> Recipe:
+    """The recipe with a batch of at most as many rows as there are; `changes` gets a sentence if it is smaller."""
     if recipe.batch_size <= n_train:
         return recipe
     changes.append(f"batch {n_train}, all the rows there are, instead of {recipe.batch_size}")

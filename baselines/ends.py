@@ -124,7 +124,21 @@ class TaskModel(nn.Module):
             float32: (n, classes) or (n, labels) logits; (n, *space) for a dense task of one channel, else (n,
                 channels, *space).
         """
-        y: Tensor = self.network(x).float()
+        return self._finish(self.network(x))
+
+    def auxiliary(self) -> Tensor | None:
+        """What an auxiliary head said of the last batch in training, as of `forward`; None without one.
+
+        A network with such a head leaves the head's output in the attribute `auxiliary_output` of one of its modules.
+        """
+        for module in self.network.modules():
+            output = getattr(module, "auxiliary_output", None)
+            if isinstance(output, Tensor):
+                return self._finish(output)
+        return None
+
+    def _finish(self, y: Tensor) -> Tensor:
+        y = y.float()
         if self.scale is not None and self.shift is not None:
             y = y * self.scale + self.shift
         return y.squeeze(1) if self.squeeze else y

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nas360.baselines.schedule import Constant, Schedule
+from nas360.baselines.values import plain
 from nas360.errors import RunError
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ class Recipe:
         label_smoothing: share of a class label that is spread over all classes (cross-entropy only).
         ema_decay: decay of an exponential average of the weights, by step, which then makes the predictions; None: no
             average.
+        drop_path: greatest probability with which a branch is left out for a sample, in networks that have `DropPath`;
+            in epoch e of E it is drop_path · e / E, from 0 on.
+        auxiliary_weight: of the loss at an auxiliary head, in networks that have one.
         precision: `auto` computes in bfloat16 where a GPU does so fast, else in float32.
     """
 
@@ -88,6 +91,8 @@ class Recipe:
     clip_norm: float | None = None
     label_smoothing: float = 0.0
     ema_decay: float | None = None
+    drop_path: float = 0.0
+    auxiliary_weight: float = 0.0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
@@ -99,6 +104,10 @@ class Recipe:
             raise RunError(f"label smoothing {self.label_smoothing} is not in [0, 1)")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise RunError(f"decay of the weights' average {self.ema_decay} is not in (0, 1); None takes no average")
+        if not 0 <= self.drop_path < 1:
+            raise RunError(f"drop path {self.drop_path} is not a probability in [0, 1)")
+        if not 0 <= self.auxiliary_weight < float("inf"):
+            raise RunError(f"weight {self.auxiliary_weight} of the auxiliary loss is not a finite number ≥ 0")
         if self.precision not in get_args(Precision):
             raise RunError(f"precision {self.precision!r} is none of {', '.join(get_args(Precision))}")
 
@@ -109,16 +118,8 @@ class Recipe:
             >>> Recipe(Optimiser("adam", lr=0.1), epochs=2, batch_size=4).public()["schedule"]
             {'name': 'Constant'}
         """
-        shown = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        shown["optimiser"] = {name: _plain(value) for name, value in asdict(self.optimiser).items()}
-        # every schedule is a dataclass; the protocol cannot say so
-        values: Mapping[str, Any] = vars(self.schedule)
-        shown["schedule"] = {
-            "name": type(self.schedule).__name__,
-            **{key: _plain(value) for key, value in values.items()},
-        }
+        shown: dict[str, Any] = plain(self)
+        del shown["name"]
+        # its name says all; the class is the same for each
+        shown["optimiser"] = plain(vars(self.optimiser))
         return shown
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -76,14 +76,18 @@ class Cosine:
     Attributes:
         warmup: share of the training that rises, in [0, 1).
         final: factor at the end, in [0, 1].
+        by_epoch: whether it is constant within an epoch.
 
     Example:
         >>> [round(Cosine(warmup=0.5).factor(step, 1, 8), 2) for step in range(8)]
         [0.25, 0.5, 0.75, 1.0, 1.0, 0.85, 0.5, 0.15]
+        >>> [Cosine(by_epoch=True).factor(step, 2, 4) for step in range(4)]
+        [1.0, 1.0, 0.5, 0.5]
     """
 
     warmup: float = 0.0
     final: float = 0.0
+    by_epoch: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < 1:
@@ -93,6 +97,8 @@ class Cosine:
 
     def factor(self, step: int, steps_per_epoch: int, steps: int) -> float:
         """See `Schedule.factor`."""
+        if self.by_epoch:
+            step, steps = step // steps_per_epoch, math.ceil(steps / steps_per_epoch)
         rising = math.floor(self.warmup * steps)
         if step < rising:
             return (step + 1) / rising

@@ -14,6 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nas360.baselines.checkpoint import Checkpoints
 from nas360.baselines.device import autocast_dtype, owned_randomness, random_state, restore_random_state
+from nas360.baselines.drop_path import set_drop_path
+from nas360.baselines.ends import TaskModel
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import Feed, Tensors, to_device
 from nas360.baselines.losses import make_loss
@@ -52,7 +54,7 @@ class Training:
     interruptions; on the CPU, with the same number of threads, it is equal to the bit.
 
     Attributes:
-        model: `ends.TaskModel`, on the device.
+        model: on the device.
         spec: the task; names the loss.
         rows: training rows.
         preprocessing: from rows to batches.
@@ -67,7 +69,7 @@ class Training:
             validate.
     """
 
-    model: nn.Module
+    model: TaskModel
     spec: TaskSpec
     rows: SplitRows
     preprocessing: Preprocessing
@@ -98,6 +100,7 @@ class Training:
         self._seconds = 0.0
         self._sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._count = 0
+        self._drop_path: float | None = None
         self._bad = torch.full((), -1, dtype=torch.int64, device=self.device)
 
     @property
@@ -153,10 +156,14 @@ class Training:
         lr = self.recipe.optimiser.lr * factor
         for group in self._optimiser.param_groups:
             group["lr"] = lr
+        self._set_drop_path()
         with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not None):
             output = self.model(batch.x)
         # outside of autocast: losses are computed in float32
         loss = self._loss(output, batch.y, batch.weight)
+        auxiliary = self.model.auxiliary() if self.recipe.auxiliary_weight else None
+        if auxiliary is not None:
+            loss = loss + self.recipe.auxiliary_weight * self._loss(auxiliary, batch.y, batch.weight)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if self.recipe.clip_norm is not None:
@@ -169,6 +176,12 @@ class Training:
         self._sum += loss
         self._count += 1
         return lr
+
+    def _set_drop_path(self) -> None:
+        epoch, within = divmod(self._step, self._feed.steps_per_epoch)
+        if self.recipe.drop_path and (within == 0 or self._drop_path is None):
+            self._drop_path = self.recipe.drop_path * epoch * self._feed.steps_per_epoch / self.steps
+            set_drop_path(self.model, self._drop_path)
 
     def _report(self, lr: float) -> None:
         self._check_finite(lr)

@@ -78,7 +78,7 @@ class DartsArchitecture:
     """A network of DARTS cells.
 
     The probability of drop path is no part of it: it belongs to training, which raises it step by step
-    (`darts_network.set_drop_path`).
+    (`Recipe.drop_path`).
 
     Attributes:
         normal: the cell that keeps the size.

@@ -6,43 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from nas360.baselines import ends, nd
+from nas360.baselines.drop_path import DropPath
 from nas360.baselines.spaces.darts_genotypes import NODES, DartsArchitecture, Gene
 from nas360.baselines.spaces.darts_operations import FactorizedReduction, operation, relu_conv_norm
-from nas360.errors import RunError
 from nas360.task import TaskSpec
 
 STEM = 3
 """The stem has this many times the width of the first cells."""
-
-
-class DropPath(nn.Module):
-    """In training, zeroes a whole sample with `drop_probability` and scales the others up: the expectation is kept.
-
-    Source: Larsson et al. 2017 (FractalNet), as in DARTS' evaluation network.
-    """
-
-    drop_probability: float = 0.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, …) → (n, …)."""
-        if not self.training or self.drop_probability == 0:
-            return x
-        kept = 1 - self.drop_probability
-        mask = torch.empty(x.shape[0], *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(kept)
-        return x * mask / kept
-
-
-def set_drop_path(network: nn.Module, probability: float) -> None:
-    """Set the probability of every drop path in the network; a training loop raises it from 0, step by step.
-
-    Raises:
-        RunError: the probability is not in [0, 1).
-    """
-    if not 0 <= probability < 1:
-        raise RunError(f"drop path {probability} is not a probability in [0, 1)")
-    for module in network.modules():
-        if isinstance(module, DropPath):
-            module.drop_probability = probability
 
 
 def reductions(cells: int, *, dense: bool) -> frozenset[int]:
@@ -155,15 +125,3 @@ def auxiliary_head(channels: int, spec: TaskSpec) -> nn.Module:
         nn.ReLU(),
         ends.head(spec, 768),
     )
-
-
-def auxiliary_output(network: nn.Module) -> Tensor | None:
-    """What the auxiliary head said of the last batch in training; None without one, or in evaluation.
-
-    A loss adds 0.4 times that of these outputs (Liu et al. 2019).
-    """
-    for module in network.modules():
-        if isinstance(module, DartsBody):
-            body: DartsBody = module
-            return body.auxiliary_output
-    return None

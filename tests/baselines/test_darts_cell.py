@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nas360.baselines import cost, ends
+from nas360.baselines.drop_path import DropPath, set_drop_path
 from nas360.baselines.spaces import darts_genotypes as genotypes
 from nas360.baselines.spaces.darts_cell import DARTS_CELL
 from nas360.baselines.spaces.darts_drawing import draw, draw_cell
 from nas360.baselines.spaces.darts_genotypes import EDGES, OPERATIONS, DartsArchitecture, Gene, decode_cell, known
-from nas360.baselines.spaces.darts_network import DropPath, auxiliary_output, set_drop_path
 from nas360.baselines.spaces.darts_operations import FactorizedReduction, operation
 from nas360.errors import RunError, UnknownNameError
 from nas360.loaders import TASKS
@@ -228,13 +228,13 @@ def test_drop_path_leaves_identities(spec_of: SpecOf) -> None:
 def test_auxiliary_head(spec_of: SpecOf) -> None:
     spec = spec_of(1, "point")
     architecture = DartsArchitecture(*genotypes.DARTS_V2, cells=6, width=4, auxiliary=True)
-    network = DARTS_CELL.build(architecture, spec)
+    network = ends.TaskModel(DARTS_CELL.build(architecture, spec), spec)
     network(torch.randn(2, *spec.input_shape))
-    extra = auxiliary_output(network)
+    extra = network.auxiliary()
     assert extra is not None
     assert extra.shape == (2, 3)
     network.eval()(torch.randn(2, *spec.input_shape))
-    assert auxiliary_output(network) is None
+    assert network.auxiliary() is None
     with pytest.raises(RunError, match="auxiliary head cannot"):
         DARTS_CELL.build(architecture, spec_of(1, "real"))
 

@@ -1,0 +1,31 @@
+"""Frozen dataclasses as plain JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON values.
+
+    Args:
+        value: a number, text, None, a sequence or mapping of settings, or a dataclass of settings, which says its name.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Warm:
+        ...     share: float = 0.2
+        >>> plain({"schedule": Warm(), "betas": (0.9, 0.999)})
+        {'schedule': {'name': 'Warm', 'share': 0.2}, 'betas': [0.9, 0.999]}
+    """
+    if is_dataclass(value):
+        settings = {entry.name: plain(getattr(value, entry.name)) for entry in fields(value)}
+        return {"name": type(value).__name__, **settings}
+    if isinstance(value, Mapping):
+        return {str(key): plain(member) for key, member in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(member) for member in value]
+    return value
