@@ -28,8 +28,14 @@ OPERATIONS = (
 NODES = 4
 """Intermediate nodes of a cell. Node j sees 0 (cell before last), 1 (last cell) and 2 … j + 1 (nodes 0 … j - 1)."""
 
-EDGES = tuple((source, node) for node in range(NODES) for source in range(node + 2))
-"""The 14 edges (input, node), in the order of the mixture's rows: by node, then by input."""
+
+def edges(nodes: int) -> tuple[tuple[int, int], ...]:
+    """The edges (input, node) of a cell, in the order of a mixture's rows: by node, then by input."""
+    return tuple((source, node) for node in range(nodes) for source in range(node + 2))
+
+
+EDGES = edges(NODES)
+"""The 14 edges of the cells of this space."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +52,22 @@ class Gene:
 
 
 Cell = tuple[Gene, ...]
-"""Eight genes: two for each node, in order; of the two the stronger edge comes first."""
+"""Genes, two for each node, in order; of the two the stronger edge comes first."""
 
 
-def check_cell(cell: Cell, kind: str) -> None:
+def check_cell(cell: Cell, kind: str, nodes: int = NODES) -> None:
     """Refuse what is no cell.
+
+    Args:
+        cell: to look at.
+        kind: which cell it is, for the message.
+        nodes: that it must have.
 
     Raises:
         RunError: with the gene that is wrong.
     """
-    if len(cell) != 2 * NODES:
-        raise RunError(f"the {kind} cell has {len(cell)} genes, not {2 * NODES}, two a node")
+    if len(cell) != 2 * nodes:
+        raise RunError(f"the {kind} cell has {len(cell)} genes, not {2 * nodes}, two a node")
     for position, gene in enumerate(cell):
         node = position // 2
         if gene.operation not in OPERATIONS[1:]:
@@ -172,14 +183,16 @@ def known(name: str, **changes: Any) -> DartsArchitecture:
     return DartsArchitecture(normal, reduce, **changes)
 
 
-def decode_cell(mixture: NDArray[np.floating[Any]]) -> Cell:
+def decode_cell(mixture: NDArray[np.floating[Any]], nodes: int = NODES) -> Cell:
     """The cell that a mixture is nearest to.
 
     For each node the two inputs with the largest weight of an operation other than `none`, the stronger first; on
     each, that operation. Ties keep the lower input, and the lower operation.
 
     Args:
-        mixture: (14, 8), the weight of every operation in its node's sum: rows as `EDGES`, columns as `OPERATIONS`.
+        mixture: (edges, 8), the weight of every operation in its node's sum: rows as `edges(nodes)`, columns as
+            `OPERATIONS`.
+        nodes: of the cell.
 
     Raises:
         RunError: the shape is another, or a weight is not finite.
@@ -187,14 +200,15 @@ def decode_cell(mixture: NDArray[np.floating[Any]]) -> Cell:
     Source: Liu et al. 2019 (DARTS), section 2.4, with the weights of PC-DARTS (Xu et al. 2020, section 3.3).
     """
     weights = np.asarray(mixture, dtype=np.float64)
-    if weights.shape != (len(EDGES), len(OPERATIONS)) or not np.isfinite(weights).all():
+    rows_of = len(edges(nodes))
+    if weights.shape != (rows_of, len(OPERATIONS)) or not np.isfinite(weights).all():
         raise RunError(
-            f"a mixture of shape {weights.shape} is not {len(EDGES)} edges by {len(OPERATIONS)} operations of finite "
+            f"a mixture of shape {weights.shape} is not {rows_of} edges by {len(OPERATIONS)} operations of finite "
             f"weights"
         )
     genes: list[Gene] = []
     start = 0
-    for node in range(NODES):
+    for node in range(nodes):
         rows = weights[start : start + node + 2, 1:]
         # stable: of equal edges the first comes first
         for source in np.argsort(-rows.max(axis=1), kind="stable")[:2]:
@@ -203,10 +217,10 @@ def decode_cell(mixture: NDArray[np.floating[Any]]) -> Cell:
     return tuple(genes)
 
 
-def sample_cell(rng: np.random.Generator) -> Cell:
+def sample_cell(rng: np.random.Generator, nodes: int = NODES) -> Cell:
     """A cell, uniform over those with two distinct inputs a node and any operation but `none` on each."""
     genes: list[Gene] = []
-    for node in range(NODES):
+    for node in range(nodes):
         for source in sorted(int(chosen) for chosen in rng.choice(node + 2, size=2, replace=False)):
             genes.append(Gene(OPERATIONS[1 + int(rng.integers(len(OPERATIONS) - 1))], source))
     return tuple(genes)
@@ -229,12 +243,17 @@ def from_json(content: Mapping[str, Any]) -> DartsArchitecture:
     """
     fields = take_fields(content, "DARTS", normal=list, reduce=list, cells=int, width=int, auxiliary=bool)
     for kind in ("normal", "reduce"):
-        fields[kind] = tuple(_gene(gene, kind) for gene in fields[kind])
+        fields[kind] = tuple(gene_from_json(gene, "DARTS", kind) for gene in fields[kind])
     return DartsArchitecture(**fields)
 
 
-def _gene(content: Any, kind: str) -> Gene:
+def gene_from_json(content: Any, space: str, field: str) -> Gene:
+    """A gene from [operation, input]; whether the cell may have it is not looked at.
+
+    Raises:
+        RunError: it is none, naming the space and the field of its architecture.
+    """
     match content:
         case [str(operation), int(source)] if not isinstance(source, bool):
             return Gene(operation, source)
-    raise RunError(f"not a DARTS architecture: {content!r} in {kind} is not [operation, input]")
+    raise RunError(f"not a {space} architecture: {content!r} in {field} is not [operation, input]")
