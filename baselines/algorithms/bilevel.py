@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from nas360.baselines import cost
 from nas360.baselines.algorithms.base import Arena, Found, Price, Size
+from nas360.baselines.algorithms.second_order import PASSES, check_optimiser, unrolled_gradient
 from nas360.baselines.algorithms.updates import Update
 from nas360.baselines.device import owned_randomness, random_state, restore_random_state
 from nas360.baselines.failure import TrainingError
@@ -23,6 +25,7 @@ from nas360.baselines.feed import to_device
 from nas360.baselines.recipe import Recipe
 from nas360.baselines.train import Keeping
 from nas360.baselines.watch import Report
+from nas360.errors import RunError
 from nas360.seeding import derive
 from nas360.task import TaskSpec
 
@@ -31,7 +34,9 @@ from nas360.task import TaskSpec
 class Bilevel:
     """Alternate weight steps and architecture steps.
 
-    First order: the architecture's gradient is taken at the weights as they are (DARTS, section 2.3, ξ = 0).
+    First order (DARTS, section 2.3, ξ = 0): a weight step, then an architecture step by the gradient at the weights as
+    they are. Second order: first the architecture step, by the gradient at the weights that the weight step to come
+    would give, then that weight step, with the same batch (DARTS, algorithm 1).
 
     Attributes:
         id: short name.
@@ -39,6 +44,7 @@ class Bilevel:
         update: how architecture parameters move.
         warmup: share of the steps in which weights alone are trained.
         looks: reports, evenly spaced; for each the supernet is scored on the validation split.
+        order: 1 or 2. 2 needs SGD for the weights, and makes an architecture step four times as dear.
     """
 
     id: str
@@ -46,6 +52,11 @@ class Bilevel:
     update: Update
     warmup: float = 0.0
     looks: int = 50
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2):
+            raise RunError(f"order {self.order} of the architecture's gradient is neither 1 nor 2")
 
     def steps(self, recipe: Recipe, n_train: int) -> int:
         """See `Algorithm.steps`; an epoch is one pass over the half of the rows that trains the weights."""
@@ -53,9 +64,10 @@ class Bilevel:
         return recipe.epochs * (half // min(recipe.batch_size, half))
 
     def price(self, space: Any, spec: TaskSpec) -> Price:
-        """See `Algorithm.price`; an architecture step costs as much as a weight step."""
+        """See `Algorithm.price`; an architecture step costs as much as a weight step, or `PASSES` of second order."""
         work = cost.of(lambda: space.relax(spec, self.relaxation), spec).work
-        return Price(row=cost.TRAINING * work * (2 - self.warmup), look=work, looks=self.looks)
+        passes = 1 + (1 - self.warmup) * (PASSES if self.order == 2 else 1)
+        return Price(row=cost.TRAINING * work * passes, look=work, looks=self.looks)
 
     def size(self, space: Any, spec: TaskSpec) -> Size:
         """See `Algorithm.size`."""
@@ -87,6 +99,8 @@ class _Search:
         self.parameters: dict[str, nn.Parameter] = supernet.architecture_parameters()
         self.weights = arena.recipe.optimiser.make(supernet.weight_parameters())
         self.mixture = algorithm.update.make(self.parameters, supernet.simplices())
+        if algorithm.order == 2:
+            check_optimiser(self.weights)
         self.step = 0
         self.seconds = 0.0
         self.sum = torch.zeros((), dtype=torch.float64, device=arena.device)
@@ -104,9 +118,16 @@ class _Search:
         batches = self.weight_feed.steps(self.step, arena.steps)
         others = self.architecture_feed.steps(max(self.step, warm), arena.steps)
         for batch in batches:
-            lr = self._weight_step(to_device(batch, arena.device))
-            if self.step >= warm:
+            train = to_device(batch, arena.device)
+            lr = self._set_lr()
+            if self.step < warm:
+                self._weight_step(train)
+            elif self.algorithm.order == 1:
+                self._weight_step(train)
                 self._architecture_step(to_device(next(others), arena.device))
+            else:
+                self._unrolled_step(train, to_device(next(others), arena.device))
+                self._weight_step(train)
             self.step += 1
             arena.watcher.step(self.step, arena.steps, "search")
             now = time.monotonic()
@@ -119,21 +140,33 @@ class _Search:
                 saved = time.monotonic()
         return Found(self.space.decode(self.supernet), self.step, self.seconds, {"entropy": self._entropy()})
 
-    def _weight_step(self, batch: Any) -> float:
+    def _set_lr(self) -> float:
+        """Learning rate of the weight step to come."""
         recipe = self.arena.recipe
         lr = recipe.optimiser.lr * recipe.schedule.factor(self.step, self.weight_feed.steps_per_epoch, self.arena.steps)
         for group in self.weights.param_groups:
             group["lr"] = lr
+        return lr
+
+    def _weight_step(self, batch: Any) -> None:
+        recipe = self.arena.recipe
         loss = self._gradients(batch, self.weights)
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.supernet.weight_parameters(), recipe.clip_norm)
         self.weights.step()
         self.sum += loss
         self.count += 1
-        return lr
 
     def _architecture_step(self, batch: Any) -> None:
         self._gradients(batch, self.mixture)
+        self.mixture.step()
+
+    def _unrolled_step(self, train: Any, validation: Any) -> None:
+        parameters = list(self.parameters.values())
+        loss = partial(self.arena.loss, self.model)
+        gradients = unrolled_gradient(loss, self.model, self.weights, parameters, train, validation)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
         self.mixture.step()
 
     def _gradients(self, batch: Any, optimiser: torch.optim.Optimizer) -> Tensor:
