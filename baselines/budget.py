@@ -14,6 +14,7 @@ from typing import Any, get_args
 from nas360.baselines.cost import TRAINING, Cost
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.schedule import Cosine
+from nas360.baselines.values import differences, plain
 from nas360.errors import RunError
 from nas360.results import Budget
 
@@ -144,8 +145,18 @@ def make_plan(
         report = max(1, min(per_epoch, math.ceil(steps / REPORTS)))
         changes.append(f"{steps} steps, {steps / per_epoch:.2f} epochs instead of {recipe.epochs}")
         if chosen != architectures[0]:
-            changes.append(f"a narrower network, {chosen} instead of {architectures[0]}")
+            changes.append(f"a narrower network, {_narrowed(architectures[0], chosen)}")
     return Plan(name, chosen, cost, recipe, steps, per_epoch, report, tuple(changes), max_steps)
+
+
+def _narrowed(asked: Any, chosen: Any) -> str:
+    """The numbers that differ, where only numbers do; else both in words."""
+    before, after = plain(asked), plain(chosen)
+    if isinstance(before, dict) and all(
+        isinstance(value, (int, float)) or value == before[name] for name, value in after.items()
+    ):
+        return ", ".join(differences(before, after))
+    return f"{chosen} instead of {asked}"
 
 
 def shortened(recipe: Recipe, dense: bool, changes: list[str]) -> Recipe:

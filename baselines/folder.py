@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "architecture.json"
 
     @property
+    def picture(self) -> Path:
+        """A drawing of what was trained."""
+        return self.path / "architecture.svg"
+
+    @property
     def result(self) -> Path:
         """The result; written last, so that it is there exactly when the run is finished."""
         return self.path / "result.json"
@@ -56,6 +61,16 @@ class RunFolder:
     def log(self) -> RunLog:
         """The log."""
         return RunLog(self.path / "log.jsonl")
+
+    @property
+    def search_log(self) -> RunLog:
+        """The log of a search."""
+        return RunLog(self.path / "search.jsonl")
+
+    @property
+    def search_checkpoints(self) -> Checkpoints:
+        """The checkpoints of a search."""
+        return Checkpoints(self.path / "search")
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -81,7 +96,7 @@ class RunFolder:
             raise RunError(f"{self.path} cannot be made or written ({cause.strerror}). Choose another --out") from cause
         try:
             # a killed run leaves the temporary file that it was writing
-            for leftover in self.path.glob(".*.tmp.*"):
+            for leftover in (*self.path.glob(".*.tmp.*"), *self.path.glob("search/.*.tmp.*")):
                 leftover.unlink(missing_ok=True)
             yield
         finally:
@@ -95,8 +110,11 @@ class RunFolder:
         """
         self.result.unlink(missing_ok=True)
         self.checkpoints.delete()
+        self.search_checkpoints.delete()
         self.predictions.unlink(missing_ok=True)
         self.architecture.unlink(missing_ok=True)
+        self.picture.unlink(missing_ok=True)
+        self.search_log.path.unlink(missing_ok=True)
         self.log.path.unlink(missing_ok=True)
 
     def begin(self, header: Mapping[str, Any], *, resume: bool, overwrite: bool) -> ResultFile | None:
@@ -119,8 +137,9 @@ class RunFolder:
             self.clear()
         present = self.log.header()
         if present is None:
-            own = (self.result, *self.checkpoints.paths, self.predictions, self.architecture)
-            strays = [path.name for path in own if path.exists()]
+            own = [self.result, *self.checkpoints.paths, *self.search_checkpoints.paths, self.search_log.path]
+            own += [self.predictions, self.architecture, self.picture]
+            strays = [str(path.relative_to(self.path)) for path in own if path.exists()]
             if strays:
                 raise RunError(
                     f"{self.path} holds {', '.join(strays)} but no log.jsonl, so that nobody can say of which run. "

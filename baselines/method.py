@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nas360.baselines.algorithms.base import Search
@@ -71,27 +71,38 @@ METHODS: Registry[Method] = Registry(
     {
         "wrn": "nas360.baselines.methods.wrn:METHOD",
         "resnet1d": "nas360.baselines.methods.resnet1d:METHOD",
+        "gaea": "nas360.baselines.methods.gaea:METHOD",
+        "darts": "nas360.baselines.methods.darts:METHOD",
+        "darts_random": "nas360.baselines.methods.darts_random:METHOD",
     },
 )
 
 
 def get_method(name: str) -> Method:
-    """The method of a name: one of `METHODS`, or `timm:NAME` for any model of timm.
+    """The method of a name: one of `METHODS`, `ID:VARIANT` for a variant of one, or `timm:NAME` for any model of timm.
 
     Raises:
         UnknownNameError: there is none; with the nearest name.
 
     Example:
-        >>> get_method("wnr")
+        >>> get_method("gaea:second_order")
         Traceback (most recent call last):
         ...
-        nas360.errors.UnknownNameError: unknown method 'wnr'. Did you mean 'wrn'? Known: wrn, resnet1d; or timm:NAME
+        nas360.errors.UnknownNameError: unknown variant 'second_order' of gaea. Known: gaea:auxiliary, ...
     """
     if name.startswith(TIMM):
         from nas360.baselines.methods.timm_model import make
 
         return make(name.removeprefix(TIMM))
+    base, _, variant = name.partition(":")
     try:
-        return METHODS[name]
+        method = METHODS[base]
     except UnknownNameError as cause:
         raise UnknownNameError(f"{cause}; or timm:NAME") from cause
+    if not variant and base == name:
+        return method
+    if variant not in method.variants:
+        known = ", ".join(f"{base}:{one}" for one in method.variants) or "none"
+        raise UnknownNameError(f"unknown variant {variant!r} of {base}. Known: {known}")
+    changed = method.variants[variant](method)
+    return replace(changed, id=name, name=f"{method.name}, {variant.replace('_', ' ')}", variants={})

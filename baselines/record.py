@@ -11,9 +11,11 @@ from pathlib import Path
 
 import torch
 
+from nas360.baselines.algorithms.base import Found
 from nas360.baselines.budget import Plan
 from nas360.baselines.device import autocast_dtype
 from nas360.baselines.request import Request
+from nas360.baselines.search_plan import SearchPlan
 from nas360.evaluate import Evaluation
 from nas360.files import sha256_file
 from nas360.loaders.data import TaskData, datasets_root
@@ -48,8 +50,8 @@ class Outcome:
         failure: stage and message of a run that failed.
     """
 
-    steps: int
-    train_seconds: float
+    steps: int = 0
+    train_seconds: float = 0.0
     infer_seconds: float | None = None
     predictions: Path | None = None
     evaluation: Evaluation | None = None
@@ -57,10 +59,33 @@ class Outcome:
     failure: Failure | None = None
 
 
-def make_result(request: Request, plan: Plan, outcome: Outcome) -> ResultFile:
-    """The result file of a run, whether it failed or not."""
+@dataclass(frozen=True)
+class Searched:
+    """A search that was done.
+
+    Attributes:
+        plan: of the search.
+        found: what it came to.
+    """
+
+    plan: SearchPlan
+    found: Found
+
+
+def make_result(
+    request: Request, plan: Plan | SearchPlan, outcome: Outcome, searched: Searched | None = None
+) -> ResultFile:
+    """The result file of a run, whether it failed or not.
+
+    Args:
+        request: of the run.
+        plan: of the training; of the search, where that failed.
+        outcome: of the training.
+        searched: the search that led to the training.
+    """
     method, device = request.method, request.device
     dtype = autocast_dtype(plan.recipe.precision, device)
+    search = method.search
     return ResultFile(
         schema_version="1.0",
         run_id=str(uuid.uuid4()),
@@ -71,13 +96,13 @@ def make_result(request: Request, plan: Plan, outcome: Outcome) -> ResultFile:
             display_name=method.name,
             version=method.version,
             search_space=method.space.id,
-            search_algorithm=method.algorithm,
+            search_algorithm=None if search is None else search.algorithm.id,
             pretrained=False,
             external_data=False,
             command=command(request, plan),
         ),
         nas360=collect_package(),
-        results=(_row(request, plan, outcome),),
+        results=(_row(request, plan, outcome, searched),),
         environment=collect_environment(
             device="cuda" if device.type == "cuda" else "cpu",
             # training repeats itself on the CPU, see `train.Training`; on a GPU only if torch was told to
@@ -92,7 +117,7 @@ def make_result(request: Request, plan: Plan, outcome: Outcome) -> ResultFile:
     )
 
 
-def _row(request: Request, plan: Plan, outcome: Outcome) -> SeedRow:
+def _row(request: Request, plan: Plan | SearchPlan, outcome: Outcome, searched: Searched | None) -> SeedRow:
     spec, data, space = request.spec, request.data, request.method.space
     evaluation = outcome.evaluation
     score = None if evaluation is None else evaluation.score
@@ -132,34 +157,37 @@ def _row(request: Request, plan: Plan, outcome: Outcome) -> SeedRow:
             sha256=sha256_file(outcome.predictions),
             n=len(data.rows(request.scored_split)),
         ),
-        architecture=Architecture(
+        architecture=None
+        if isinstance(plan, SearchPlan)
+        else Architecture(
             space=space.id,
             id=str(plan.architecture),
             genotype=space.to_json(plan.architecture),
             params=plan.cost.parameters,
             macs=plan.cost.macs,
         ),
-        cost=_cost(request, plan, outcome),
-        notes=". ".join(plan.changes),
+        cost=_cost(request, plan, outcome, searched),
+        notes=". ".join((*(() if searched is None else searched.plan.changes), *plan.changes)),
     )
 
 
-def _cost(request: Request, plan: Plan, outcome: Outcome) -> Cost:
-    search_seconds = 0.0
+def _cost(request: Request, plan: Plan | SearchPlan, outcome: Outcome, searched: Searched | None) -> Cost:
+    search_seconds = 0.0 if searched is None else searched.found.seconds
     # one GPU is used, or none
     gpu_seconds = search_seconds + outcome.train_seconds if request.device.type == "cuda" else 0.0
     return Cost(
-        search_seconds=search_seconds,
+        search_seconds=round(search_seconds, 3),
         train_seconds=round(outcome.train_seconds, 3),
         infer_seconds=None if outcome.infer_seconds is None else round(outcome.infer_seconds, 3),
         gpu_hours=round(gpu_seconds / 3600, 6),
         peak_mem_mb=peak_memory_mb(request.device),
-        epochs=round(outcome.steps / plan.steps_per_epoch, 4),
+        trials=None if searched is None else searched.found.facts.get("candidates"),
+        epochs=round(outcome.steps / plan.steps_per_epoch, 4) if isinstance(plan, Plan) else 0.0,
         steps=outcome.steps,
     )
 
 
-def command(request: Request, plan: Plan) -> str:
+def command(request: Request, plan: Plan | SearchPlan) -> str:
     """What to type to make the result again."""
     words = ["nas360", "run", request.method.id, "--task", request.spec.id, *_data_option(request.data)]
     words += ["--seed", str(request.seed), "--budget", plan.budget, "--device", request.device.type]

@@ -11,13 +11,13 @@ import torch
 
 from nas360.baselines import cost, ends
 from nas360.baselines.budget import Plan, check_budget, make_plan
-from nas360.baselines.device import choose_device, owned_randomness
+from nas360.baselines.device import choose_device
 from nas360.baselines.method import Method
 from nas360.baselines.predict import inputs_a_row
+from nas360.baselines.search_plan import SHARE, SearchPlan, make_search_plan
 from nas360.errors import RunError
 from nas360.loaders.base import Preprocessing
 from nas360.loaders.data import TaskData
-from nas360.seeding import derive
 from nas360.task import SplitName, TaskSpec
 
 SEEDS = 2**63
@@ -85,10 +85,40 @@ class Request:
         """From rows to model inputs, fitted on the training rows; once, for the plan and the run."""
         return self.data.preprocessing(*self.training_splits)
 
-    def plan(self, budget: str, max_steps: int | None) -> Plan:
-        """What will be trained, and for how long; see `budget.make_plan`."""
-        space, spec = self.method.space, self.spec
-        first = space.default(spec)
+    def search_plan(self, budget: str, max_steps: int | None) -> SearchPlan | None:
+        """What will be searched, and for how long; None for a method without a search."""
+        search, spec = self.method.search, self.spec
+        if search is None:
+            return None
+        validation = self.data.rows("validation")
+        a_row = inputs_a_row(validation, self.search_preprocessing, spec)
+        return make_search_plan(
+            budget,
+            search,
+            self.method.space,
+            spec,
+            n_train=len(self.data.rows("train")),
+            n_validation=math.ceil(len(validation) * a_row),
+            max_steps=max_steps,
+        )
+
+    @cached_property
+    def search_preprocessing(self) -> Preprocessing:
+        """From rows to model inputs for a search, which sees the training split alone."""
+        return self.preprocessing if self.training_splits == ("train",) else self.data.preprocessing("train")
+
+    def plan(self, budget: str, max_steps: int | None, found: Any = None) -> Plan:
+        """What will be trained, and for how long; see `budget.make_plan`.
+
+        Args:
+            budget: its name.
+            max_steps: the limit that was asked for.
+            found: the architecture that a search found; None: the space's default.
+        """
+        method, space, spec = self.method, self.method.space, self.spec
+        first = space.default(spec) if found is None else found
+        if found is not None and method.final is not None:
+            first = method.final(found, spec)
         n_predict = len(self.data.rows(self.scored_split))
         if self.validation_is_free:
             n_predict += len(self.data.rows("validation"))
@@ -99,15 +129,26 @@ class Request:
             budget,
             self.method.recipe_for(spec),
             (first, *space.narrower(first)),
-            lambda architecture: measure(self.method, architecture, spec),
+            lambda architecture: cost.of(lambda: space.build(architecture, spec), spec),
             n_train=len(training),
             n_predict=math.ceil(n_predict * a_row),
             dense=ends.is_dense(spec),
             max_steps=max_steps,
+            share=1.0 if method.search is None else 1 - SHARE,
         )
 
-    def identity(self, plan: Plan) -> dict[str, Any]:
-        """What tells this run from others, as JSON values: equal identities give equal predictions."""
+    def identity(self, plan: Plan | SearchPlan) -> dict[str, Any]:
+        """What tells this run from others, as JSON values: equal identities give equal predictions.
+
+        Args:
+            plan: of the training; or of the search, before anything is found, from which all else follows.
+        """
+        own: dict[str, Any]
+        if isinstance(plan, SearchPlan):
+            own = {"search": plan.public(), "recipe": self.method.recipe_for(self.spec).public()}
+        else:
+            architecture = self.method.space.to_json(plan.architecture)
+            own = {"architecture": architecture, "recipe": plan.recipe.public(), "steps": plan.steps}
         return {
             "method": self.method.id,
             "method_version": self.method.version,
@@ -117,24 +158,13 @@ class Request:
             "data": self.data.content_hash,
             "trained_on": list(self.training_splits),
             "scored_on": self.scored_split,
-            "architecture": self.method.space.to_json(plan.architecture),
-            "recipe": plan.recipe.public(),
-            "steps": plan.steps,
+            **own,
         }
 
-    def header(self, plan: Plan) -> dict[str, Any]:
+    def header(self, plan: Plan | SearchPlan) -> dict[str, Any]:
         """First line of the log: the identity, and the plan in words."""
-        return {
-            "identity": self.identity(plan),
-            "steps_per_epoch": plan.steps_per_epoch,
-            "parameters": plan.cost.parameters,
-            "macs": plan.cost.macs,
-            "changes": list(plan.changes),
-        }
-
-
-def measure(method: Method, architecture: Any, spec: TaskSpec) -> cost.Cost:
-    """Cost of an architecture on a task, a sample; no random number is drawn from anybody."""
-    with owned_randomness(derive(0, "measure"), torch.device("cpu")):
-        network = method.space.build(architecture, spec)
-    return cost.measure(ends.TaskModel(network, spec), spec)
+        header: dict[str, Any] = {"identity": self.identity(plan), "changes": list(plan.changes)}
+        if isinstance(plan, SearchPlan):
+            return header  # the training is planned when its architecture is known
+        costs = {"parameters": plan.cost.parameters, "macs": plan.cost.macs}
+        return {**header, "steps_per_epoch": plan.steps_per_epoch, **costs}

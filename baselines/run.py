@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
@@ -15,17 +15,20 @@ from nas360.baselines.budget import Plan
 from nas360.baselines.checkpoint import Checkpoints
 from nas360.baselines.device import autocast_dtype, owned_randomness
 from nas360.baselines.failure import TrainingError
+from nas360.baselines.find import find, write_found
 from nas360.baselines.folder import RunFolder, default_folder
 from nas360.baselines.method import Method, get_method
 from nas360.baselines.predict import predict
-from nas360.baselines.record import Outcome, make_result
+from nas360.baselines.record import Outcome, Searched, make_result
 from nas360.baselines.request import Request, check_request
+from nas360.baselines.search_plan import SearchPlan
+from nas360.baselines.spaces.base import Drawn
 from nas360.baselines.train import Keeping, Training
 from nas360.baselines.watch import Silent, Watcher
 from nas360.errors import RunError
 from nas360.evaluate import evaluate
-from nas360.files import write_json
-from nas360.loaders.base import Array, Preprocessing
+from nas360.files import write_json, write_text
+from nas360.loaders.base import Array
 from nas360.loaders.data import TaskData
 from nas360.loaders.scoring import load_references, score_file
 from nas360.predictions import Predictions, write_predictions
@@ -49,12 +52,14 @@ def run(
     watcher: Watcher | None = None,
     checkpoint_seconds: tuple[float, float] = (10.0, 120.0),
 ) -> ResultFile:
-    """Train a method on a task, predict the test split, score it, and write it all down.
+    """Run a method on a task: search if it does, train, predict the test split, score it, and write it all down.
 
-    Training uses the splits of `spec.final_training`; test is read once, after the last step. The folder gets
-    `predictions.npz`, `architecture.json`, `log.jsonl`, `checkpoint.pt` and, last, `result.json`, each of them whole
-    or absent. A run that was stopped, at whatever moment, goes on with `resume`; on the CPU its predictions are then
-    equal to the bit to those of an unbroken run with the same number of threads.
+    A search learns from the training split; what it finds is then trained from scratch. Training uses the splits of
+    `spec.final_training`; test is read once, after the last step. The folder gets `predictions.npz`,
+    `architecture.json`, `log.jsonl`, `checkpoint.pt` and, last, `result.json`, each of them whole or absent; a search
+    adds `search.jsonl` and its checkpoints, a space that can draw `architecture.svg`. A run that was stopped, at
+    whatever moment, goes on with `resume`; on the CPU its predictions are then equal to the bit to those of an unbroken
+    run with the same number of threads.
 
     Args:
         method: a method or its name.
@@ -86,13 +91,13 @@ def run(
     where = check_request(chosen, data.spec, seed, budget, device, max_steps)
     request, watcher = Request(chosen, data, seed, where, validate), watcher or Silent()
     folder = RunFolder(Path(out) if out is not None else default_folder(chosen.id, data.spec.id, seed))
-    plan = request.plan(budget, max_steps)
+    search_plan = request.search_plan(budget, max_steps)
     with folder.locked():
-        finished = folder.begin(request.header(plan), resume=resume, overwrite=overwrite)
+        header = request.header(search_plan or request.plan(budget, max_steps))
+        finished = folder.begin(header, resume=resume, overwrite=overwrite)
         if finished is None:
-            if plan.changes:
-                watcher.note(f"budget {plan.budget}: {'; '.join(plan.changes)}")
-            return _Run(request, plan, folder, watcher).perform(checkpoint_seconds)
+            job = _Run(request, budget, max_steps, search_plan, folder, watcher, checkpoint_seconds)
+            return job.perform()
         for row in finished.results:
             if isinstance(row, SeedRow) and row.failure is not None:
                 raise RunError(
@@ -106,17 +111,57 @@ def run(
 @dataclass(frozen=True)
 class _Run:
     request: Request
-    plan: Plan
+    budget: str
+    max_steps: int | None
+    search_plan: SearchPlan | None
     folder: RunFolder
     watcher: Watcher
+    checkpoint_seconds: tuple[float, float]
 
-    def perform(self, checkpoint_seconds: tuple[float, float]) -> ResultFile:
+    def perform(self) -> ResultFile:
         """From the first step, or the last checkpoint, to the result file."""
-        request, plan, folder = self.request, self.plan, self.folder
+        searched = self._search()
+        plan = self.request.plan(self.budget, self.max_steps, None if searched is None else searched.found.architecture)
+        self._tell(plan)
+        training = self._training(plan)
+        self._write_architecture(plan, searched)
+        try:
+            outcome = self._outcome(plan, training)
+        except TrainingError as error:
+            self._fail(error, plan, Outcome(training.done, training.seconds), searched)
+        result = make_result(self.request, plan, outcome, searched)
+        save_result(self.folder.result, result)
+        return result
+
+    def _search(self) -> Searched | None:
+        plan = self.search_plan
+        if plan is None:
+            return None
+        self._tell(plan)
+        try:
+            return Searched(plan, find(self.request, plan, self.folder, self.watcher, self.checkpoint_seconds))
+        except TrainingError as error:
+            self._fail(error, plan, Outcome(), None)
+
+    def _fail(
+        self, error: TrainingError, plan: Plan | SearchPlan, outcome: Outcome, searched: Searched | None
+    ) -> NoReturn:
+        """Write down where and why the run ended."""
+        failed = replace(outcome, failure=Failure(stage=error.stage, message=str(error)))
+        save_result(self.folder.result, make_result(self.request, plan, failed, searched))
+        raise error
+
+    def _tell(self, plan: Plan | SearchPlan) -> None:
+        if plan.changes:
+            self.watcher.note(f"budget {plan.budget}: {'; '.join(plan.changes)}")
+
+    def _training(self, plan: Plan) -> Training:
+        request, folder = self.request, self.folder
         preprocessing = request.preprocessing
         with owned_randomness(derive(request.seed, "init"), request.device):
             network = request.method.space.build(plan.architecture, request.spec)
-        training = Training(
+        checkpoints = Checkpoints(folder.path, request.identity(plan))
+        return Training(
             model=ends.TaskModel(network, request.spec, preprocessing.output_scale).to(request.device),
             spec=request.spec,
             rows=request.data.rows(*request.training_splits),
@@ -126,53 +171,49 @@ class _Run:
             seed=request.seed,
             device=request.device,
             report_steps=plan.report_steps,
-            keeping=Keeping(Checkpoints(folder.path, request.identity(plan)), folder.log, *checkpoint_seconds),
+            keeping=Keeping(checkpoints, folder.log, *self.checkpoint_seconds),
             watcher=self.watcher,
-            validate=self._validation(preprocessing) if request.validate else None,
+            validate=self._validation(plan) if request.validate else None,
         )
-        write_json(folder.architecture, self._architecture())
-        try:
-            outcome = self._outcome(training, preprocessing)
-        except TrainingError as error:
-            failure = Failure(stage=error.stage, message=str(error))
-            outcome = Outcome(training.done, training.seconds, failure=failure)
-            save_result(folder.result, make_result(request, plan, outcome))
-            raise
-        result = make_result(request, plan, outcome)
-        save_result(folder.result, result)
-        return result
 
-    def _outcome(self, training: Training, preprocessing: Preprocessing) -> Outcome:
+    def _outcome(self, plan: Plan, training: Training) -> Outcome:
         data, split, path = self.request.data, self.request.scored_split, self.folder.predictions
         model = training.run()
-        validation = self._validation(preprocessing)(model) if self.request.validation_is_free else None
+        validation = self._validation(plan)(model) if self.request.validation_is_free else None
         began = time.monotonic()
-        values = self._predict(model, split, preprocessing)
+        values = self._predict(plan, model, split)
         seconds = time.monotonic() - began
         write_predictions(path, data.rows(split).ids.tolist(), values)
         evaluation = score_file(path, data, split)
         return Outcome(training.done, training.seconds, seconds, path, evaluation, validation)
 
-    def _validation(self, preprocessing: Preprocessing) -> Callable[[nn.Module], float]:
+    def _validation(self, plan: Plan) -> Callable[[nn.Module], float]:
         references = load_references(self.request.data, "validation")
 
         def score(model: nn.Module) -> float:
-            values = self._predict(model, "validation", preprocessing)
+            values = self._predict(plan, model, "validation")
             return evaluate(Predictions(tuple(references.ids), values), references, self.request.spec).score
 
         return score
 
-    def _predict(self, model: nn.Module, split: SplitName, preprocessing: Preprocessing) -> Array | list[Array]:
-        request, recipe = self.request, self.plan.recipe
+    def _predict(self, plan: Plan, model: nn.Module, split: SplitName) -> Array | list[Array]:
+        request, recipe = self.request, plan.recipe
         dtype = autocast_dtype(recipe.precision, request.device)
-        rows = request.data.rows(split)
-        return predict(model, rows, preprocessing, request.spec, request.device, recipe.batch_size, self.watcher, dtype)
+        rows, size = request.data.rows(split), recipe.batch_size
+        return predict(model, rows, request.preprocessing, request.spec, request.device, size, self.watcher, dtype)
 
-    def _architecture(self) -> dict[str, Any]:
-        space, plan = self.request.method.space, self.plan
-        return {
+    def _write_architecture(self, plan: Plan, searched: Searched | None) -> None:
+        """What is trained, and what was found; a picture of it where the space can draw."""
+        space = self.request.method.space
+        if isinstance(space, Drawn):
+            write_text(self.folder.picture, space.draw(plan.architecture, str(plan.architecture)))
+        content: dict[str, Any] = {
             "space": space.id,
             "architecture": space.to_json(plan.architecture),
             "parameters": plan.cost.parameters,
             "macs": plan.cost.macs,
+            "search": None,
         }
+        if searched is not None:
+            content["search"] = write_found(searched.found, space, searched.plan.algorithm.id)
+        write_json(self.folder.architecture, content)

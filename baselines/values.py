@@ -29,3 +29,20 @@ def plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [plain(member) for member in value]
     return value
+
+
+def differences(asked: Mapping[str, Any], chosen: Mapping[str, Any], path: str = "") -> list[str]:
+    """What differs between two settings of one form, as of `plain`: a phrase a value.
+
+    Example:
+        >>> differences({"net": {"width": 36, "cells": 20}}, {"net": {"width": 4, "cells": 20}})
+        ['net width 4 instead of 36']
+    """
+    found = []
+    for name, value in chosen.items():
+        before = asked.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            found += differences(before, value, f"{path}{name} ")
+        elif value != before:
+            found.append(f"{path}{name} {value} instead of {before}")
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from nas360.errors import RunError
 from nas360.task import TaskSpec
@@ -73,6 +73,43 @@ class Sampled(Space[A], Protocol[A]):
 
     def sample(self, spec: TaskSpec, rng: np.random.Generator) -> A:
         """An architecture, drawn as the space says."""
+        ...
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A space with architectures that are known by name.
+
+    Attributes:
+        known: name → architecture.
+    """
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """Name → architecture."""
+        ...
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A space whose architectures can be drawn."""
+
+    def draw(self, architecture: Any, name: str = "") -> str:
+        """A picture of an architecture as an SVG document.
+
+        Args:
+            architecture: what to draw.
+            name: title of the document.
+        """
+        ...
+
+
+@runtime_checkable
+class DrawnOnTask(Protocol):
+    """A space of whose architectures some tasks use a part alone."""
+
+    def draw_on(self, spec: TaskSpec, architecture: Any, name: str = "") -> str:
+        """As `Drawn.draw`, of what a network for the task has."""
         ...
 
 
@@ -162,6 +199,26 @@ class Differentiable(Space[A], Protocol[A]):
 
     def decode(self, supernet: Any) -> A:
         """The discrete architecture that the mixture of one of this space's supernets is nearest to."""
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A space whose mixtures can be read by people."""
+
+    def labels(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What the weights of a mixture belong to.
+
+        Args:
+            name: of an architecture parameter.
+
+        Returns:
+            Labels of the rows (all dimensions but the last, in C order) and of the columns (the last). A mixture of
+            one dimension has as many rows as entries, and one column.
+
+        Raises:
+            RunError: the space has no such parameter.
+        """
         ...
 
 

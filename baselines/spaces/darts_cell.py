@@ -10,9 +10,18 @@ import numpy as np
 from torch import nn
 
 from nas360.baselines import ends
-from nas360.baselines.spaces import darts_genotypes
+from nas360.baselines.spaces import darts_drawing, darts_genotypes
 from nas360.baselines.spaces.base import Relaxation
-from nas360.baselines.spaces.darts_genotypes import PC_DARTS_CIFAR10, DartsArchitecture, decode_cell, sample_cell
+from nas360.baselines.spaces.darts_genotypes import (
+    EDGES,
+    KNOWN,
+    NODES,
+    OPERATIONS,
+    PC_DARTS_CIFAR10,
+    DartsArchitecture,
+    decode_cell,
+    sample_cell,
+)
 from nas360.baselines.spaces.darts_network import DartsBody
 from nas360.baselines.spaces.darts_supernet import DartsSupernet
 from nas360.errors import RunError
@@ -34,6 +43,7 @@ class DartsCell:
     """
 
     id = "darts_cell"
+    known: Mapping[str, DartsArchitecture] = {name: DartsArchitecture(*cells) for name, cells in KNOWN.items()}
 
     def default(self, spec: TaskSpec) -> DartsArchitecture:
         """The cells that PC-DARTS found on CIFAR-10."""
@@ -86,6 +96,23 @@ class DartsCell:
         normal = decode_cell(weights["normal"].cpu().numpy())
         reduce = decode_cell(weights["reduce"].cpu().numpy() if "reduce" in weights else np.ones((14, 8)))
         return DartsArchitecture(normal, reduce)
+
+    def labels(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Edges, and candidate operations or the edge's weight; see `Labelled.labels`."""
+        kind, _, letter = name.partition(".")
+        if kind not in ("normal", "reduce") or letter not in ("alpha", "beta"):
+            raise RunError(f"the cells have no architecture parameter {name!r}; normal or reduce, .alpha or .beta")
+        sources = ("c(k-2)", "c(k-1)", *map(str, range(NODES)))
+        edges = tuple(f"{sources[source]} → {node}" for source, node in EDGES)
+        return edges, OPERATIONS if letter == "alpha" else ("weight of the edge",)
+
+    def draw(self, architecture: DartsArchitecture, name: str = "") -> str:
+        """Both cells as an SVG document, the normal one above; see `Drawn.draw`."""
+        return darts_drawing.draw(architecture, name)
+
+    def draw_on(self, spec: TaskSpec, architecture: DartsArchitecture, name: str = "") -> str:
+        """As `draw`, without the reduction cell where the task is dense, for its networks have none."""
+        return darts_drawing.draw(architecture, name, reduction=not ends.is_dense(spec))
 
 
 DARTS_CELL = DartsCell()

@@ -29,7 +29,8 @@ def methods(
             "id": method.id,
             "title": method.title,
             "space": method.space.id,
-            "algorithm": method.algorithm,
+            "algorithm": None if method.search is None else method.search.algorithm.id,
+            "variants": [f"{method.id}:{variant}" for variant in method.variants],
             "reference": method.reference,
             "tasks": [task.spec.id for task in TASKS.values() if method.supports(task.spec)],
         }
@@ -38,11 +39,16 @@ def methods(
     if as_json:
         print_json(found)
         return
-    table = Table("method", "what it is", "search", "tasks", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    table.add_column("method", no_wrap=True)
+    for title in ("what it is", "search", "tasks"):
+        table.add_column(title)
     for entry in found:
         names = entry["tasks"]
         tasks = "all" if len(names) == len(TASKS) else ", ".join(map(str, names))
         table.add_row(str(entry["id"]), escape(str(entry["title"])), str(entry["algorithm"] or "-"), escape(tasks))
+        for variant in entry["variants"]:
+            table.add_row(escape(f"  {variant}"), "", "", "")
     table.add_row(
         "timm:NAME", "any model of timm, not pretrained, for instance timm:resnet18", "-", "2D, one answer a sample"
     )

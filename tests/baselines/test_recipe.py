@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas360.baselines.budget import FEWEST_STEPS, TRAINING, WORK, make_plan
-from nas360.baselines.cost import Cost
+from nas360.baselines.budget import FEWEST_STEPS, WORK, make_plan
+from nas360.baselines.cost import TRAINING, Cost
 from nas360.baselines.method import METHODS
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.schedule import Constant, Cosine, MultiStep

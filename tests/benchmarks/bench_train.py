@@ -46,7 +46,7 @@ def main() -> None:
         data = made.ToyData(dims, "point", {"train": 512, "validation": 16, "test": 16})
         recipe = Recipe(Optimiser("sgd", lr=0.01), epochs=100, batch_size=64)
 
-        def network(data: Any = data) -> torch.nn.Module:
+        def network(data: Any = data) -> ends.TaskModel:
             return ends.TaskModel(WIDE_RESNET.build(WideResNetArchitecture(width=2), data.spec), data.spec)
 
         with tempfile.TemporaryDirectory() as folder:

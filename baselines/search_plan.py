@@ -1,0 +1,135 @@
+"""Budgets of searches: what is searched, how, and for how many steps, fixed before the first of them.
+
+As for trainings, a plan follows from counts alone, never from the clock; see `budget`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from nas360.baselines import ends
+from nas360.baselines.algorithms.base import Algorithm, Search
+from nas360.baselines.budget import WORK, check_budget, fit_batch, shortened
+from nas360.baselines.recipe import Recipe
+from nas360.baselines.values import differences, plain
+from nas360.errors import RunError
+from nas360.results import Budget
+from nas360.task import TaskSpec
+
+SHARE = 0.5
+"""Of a shortened budget's work that the search may spend; the rest trains what it finds."""
+
+LOOKING = 0.25
+"""Of that, what validation may take."""
+
+FEWEST_STEPS = {"small": 400, "smoke": 8}
+"""A wider supernet is not worth having with fewer steps than these."""
+
+MOST_STEPS = {"small": 4000, "smoke": 10}
+MOST_LOOKS = {"small": 10, "smoke": 2}
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search does.
+
+    Attributes:
+        budget: its name.
+        algorithm: how it goes on, which a small budget may have narrowed.
+        recipe: how weights are trained meanwhile.
+        steps: weight steps.
+        looks: how often validation may be looked at.
+        changes: what differs from the method's search, a sentence each; empty for `full` on enough rows.
+        max_steps: the limit that was asked for, of search and training.
+    """
+
+    budget: Budget
+    algorithm: Algorithm
+    recipe: Recipe
+    steps: int
+    looks: int
+    changes: tuple[str, ...]
+    max_steps: int | None = None
+
+    def public(self) -> dict[str, Any]:
+        """What is searched, as plain JSON values; equal ones find the same."""
+        return {
+            "algorithm": plain(self.algorithm),
+            "recipe": self.recipe.public(),
+            "steps": self.steps,
+            "looks": self.looks,
+            "max_steps": self.max_steps,
+        }
+
+
+def make_search_plan(
+    budget: str,
+    search: Search,
+    space: Any,
+    spec: TaskSpec,
+    *,
+    n_train: int,
+    n_validation: int,
+    max_steps: int | None = None,
+) -> SearchPlan:
+    """Plan a search.
+
+    `full` is the method's. The others spend a fixed amount of work, a quarter of it at most on validation: they take
+    the widest search that leaves enough steps, and the recipe of `budget.shortened`.
+
+    Args:
+        budget: `full`, `small` or `smoke`.
+        search: the method's.
+        space: what is searched.
+        spec: the task.
+        n_train: training rows.
+        n_validation: inputs that a look at validation predicts.
+        max_steps: shorten further; not for `full`.
+
+    Raises:
+        RunError: the budget is unknown or cannot be shortened, or there are too few rows to search on.
+    """
+    name = check_budget(budget, max_steps)
+    if n_train < 4 or n_validation < 1:
+        raise RunError(
+            f"{n_train} training rows and {n_validation} validation rows are too few to search on: 4 and 1 are the "
+            f"least. Prepare more of the data"
+        )
+    changes: list[str] = []
+    algorithm, recipe = search.algorithm_for(spec), search.recipe_for(spec)
+    # a search may part its rows in two
+    most_rows = n_train // 2
+    if budget == "full":
+        recipe = fit_batch(recipe, most_rows, changes)
+        steps, looks = algorithm.steps(recipe, n_train), algorithm.price(space, spec).looks
+        return SearchPlan(name, algorithm, recipe, steps, looks, tuple(_of_search(changes)))
+    whole = algorithm.steps(recipe, n_train)
+    recipe = fit_batch(shortened(recipe, ends.is_dense(spec), changes), most_rows, changes)
+    most = min(algorithm.steps(recipe, n_train), MOST_STEPS[budget])
+    chosen, price = algorithm, algorithm.price(space, spec)
+    narrower = iter(algorithm.narrower())
+    while True:
+        look = n_validation * price.look
+        looks = max(1, min(price.looks, MOST_LOOKS[budget], math.floor(LOOKING * SHARE * WORK[budget] / look)))
+        left = SHARE * WORK[budget] - looks * look
+        steps = min(math.floor(left / (price.row * recipe.batch_size)), most)
+        if steps >= min(FEWEST_STEPS[budget], most):
+            break
+        cheaper = next(((one, at) for one in narrower if (at := one.price(space, spec)).row < price.row), None)
+        if cheaper is None:
+            break
+        chosen, price = cheaper
+    # the cheapest search may still be too costly; then the budget is overdrawn rather than nothing found
+    steps = max(steps, min(FEWEST_STEPS["smoke"], most))
+    if max_steps is not None and max_steps < steps:
+        changes.append(f"{steps} steps were limited to {max_steps}")
+        steps = max_steps
+    changes.append(f"{steps} steps instead of {whole}, scored on validation {looks} times instead of {price.looks}")
+    changes += differences(plain(algorithm), plain(chosen))
+    return SearchPlan(name, chosen, recipe, steps, looks, tuple(_of_search(changes)), max_steps)
+
+
+def _of_search(changes: list[str]) -> list[str]:
+    return [f"search: {change}" for change in changes]
