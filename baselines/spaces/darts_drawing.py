@@ -6,6 +6,8 @@ source and then right to its box, so that none runs through a box.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nas360.baselines.spaces.darts_genotypes import NODES, Cell, DartsArchitecture, check_cell
 
 LABELS = {"max_pool_3x3": "max pool 3", "avg_pool_3x3": "avg pool 3", "skip_connect": "skip"}
@@ -16,16 +18,30 @@ FILLS = {"max": "#e8e8e8", "avg": "#e8e8e8", "skip": "#ffffff", "sep": "#cfe3f7"
 WIDTH, HEIGHT = 1040, 400
 """Of the picture of one cell."""
 
+TITLE = 44
+"""Height of a line above all cells."""
+
 LABEL = (96, 26)
 STEP_X, STEP_Y, TOP = 190, 80, 70
 ALIKE = 'font-family="sans-serif" font-size="14" text-anchor="middle" dominant-baseline="central"'
 
 
-def draw(architecture: DartsArchitecture) -> str:
-    """Both cells of an architecture as one SVG document, the normal one above."""
-    parts = (_cell(architecture.normal, "normal cell"), _cell(architecture.reduce, "reduction cell"))
-    body = "".join(f'<g transform="translate(0 {HEIGHT * row})">{part}</g>' for row, part in enumerate(parts))
-    return _document(body, 2 * HEIGHT)
+def draw(architecture: DartsArchitecture, name: str = "", *, reduction: bool = True) -> str:
+    """The cells of an architecture as one SVG document, the normal one above.
+
+    Args:
+        architecture: with cells.
+        name: what the picture is of; any text.
+        reduction: draw the reduction cell as well.
+    """
+    cells = {"normal cell": architecture.normal} | ({"reduction cell": architecture.reduce} if reduction else {})
+    top = TITLE if name else 0
+    head = _text(WIDTH // 2, TITLE // 2, _safe(name), "bold") if name else ""
+    parts = [
+        f'<g transform="translate(0 {top + HEIGHT * row})">{_cell(cell, title)}</g>'
+        for row, (title, cell) in enumerate(cells.items())
+    ]
+    return _document(head + "".join(parts), top + HEIGHT * len(cells), name or str(architecture))
 
 
 def draw_cell(cell: Cell, title: str = "") -> str:
@@ -39,12 +55,13 @@ def draw_cell(cell: Cell, title: str = "") -> str:
         RunError: it is no cell.
     """
     check_cell(cell, "drawn")
-    return _document(_cell(cell, title), HEIGHT)
+    return _document(_cell(cell, title), HEIGHT, title or "a cell")
 
 
-def _document(body: str, height: int) -> str:
+def _document(body: str, height: int, title: str) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+        f'role="img"><title>{_safe(title)}</title>'
         f'<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>'
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>{body}</svg>\n'
@@ -52,41 +69,55 @@ def _document(body: str, height: int) -> str:
 
 
 def _cell(cell: Cell, title: str) -> str:
-    safe = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    lines, boxes = [], [_text(WIDTH // 2, 16, safe)] if title else []
+    lines, boxes = [], [_text(WIDTH // 2, 16, _safe(title))] if title else []
     # where each state's line starts: below the two inputs, and below every node
     starts = [(46, 57), (118, 57)]
     for (x, _), name in zip(starts, ("c_{k-2}", "c_{k-1}"), strict=True):
-        boxes.append(_box(x - 32, 31, 64, 26, name, "#dff0d8"))
+        boxes.append(_box(x - 32, 31, 64, 26, _state, name, "#dff0d8"))
     end = WIDTH - 90
+    used: dict[int, list[int]] = {}
     for node in range(NODES):
         left, middle = 175 + node * STEP_X, TOP + 28 + node * STEP_Y
         centre = left + LABEL[0] + 50
         for gene, y in zip(cell[2 * node : 2 * node + 2], (middle - 17, middle + 17), strict=True):
             x, below = starts[gene.input]
             lines.append(_line(f"M{x} {below}V{y}H{left}"))
+            used.setdefault(x, []).append(y)
             lines.append(_line(f"M{left + LABEL[0]} {y}L{centre - 17} {middle + (y - middle) // 3}"))
             fill = FILLS[gene.operation.split("_")[0]]
-            boxes.append(_box(left, y - LABEL[1] // 2, *LABEL, LABELS[gene.operation], fill))
+            boxes.append(_box(left, y - LABEL[1] // 2, *LABEL, _text, LABELS[gene.operation], fill))
         lines.append(_line(f"M{centre + 18} {middle}H{end}"))
         boxes.append(f'<circle cx="{centre}" cy="{middle}" r="18" fill="#cfe3f7" stroke="#444"/>')
         boxes.append(_text(centre, middle, str(node)))
         starts.append((centre, middle + 18))
-    boxes.append(_box(end, TOP, 64, NODES * STEP_Y, "c_{k}", "#fcf3cf"))
-    return "".join(lines) + "".join(boxes)
+    boxes.append(_box(end, TOP, 64, NODES * STEP_Y, _state, "c_{k}", "#fcf3cf"))
+    # a dot where a line parts; lines that cross without one have nothing to do with each other
+    dots = [
+        f'<circle class="dot" cx="{x}" cy="{y}" r="3" fill="#444"/>' for x, ys in used.items() for y in sorted(ys)[:-1]
+    ]
+    return "".join((*lines, *dots, *boxes))
 
 
 def _line(path: str) -> str:
     return f'<path d="{path}" fill="none" stroke="#444" marker-end="url(#tip)"/>'
 
 
-def _box(x: int, y: int, width: int, height: int, label: str, fill: str) -> str:
+def _box(x: int, y: int, width: int, height: int, write: Callable[[int, int, str], str], label: str, fill: str) -> str:
     box = f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{height}" rx="5" fill="{fill}" stroke="#444"/>'
-    return box + _text(x + width // 2, y + height // 2, label)
+    return box + write(x + width // 2, y + height // 2, label)
 
 
-def _text(x: int, y: int, label: str) -> str:
-    """A label; `c_{k}` has its index set low."""
+def _safe(text: str) -> str:
+    """Any text as the content of an XML element, on one line; what XML cannot hold is a question mark."""
+    shown = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _text(x: int, y: int, label: str, weight: str = "normal") -> str:
+    return f'<text x="{x}" y="{y}" font-weight="{weight}" {ALIKE}>{label}</text>'
+
+
+def _state(x: int, y: int, label: str) -> str:
+    """The label of a cell's input or output, `c_{k}`, with its index set low."""
     name, _, index = label.partition("_{")
-    low = f'<tspan font-size="10" dy="4">{index[:-1]}</tspan>' if index else ""
-    return f'<text x="{x}" y="{y}" {ALIKE}>{name}{low}</text>'
+    return _text(x, y, f'{name}<tspan font-size="10" dy="4">{index[:-1]}</tspan>')
