@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +43,7 @@ class Entry:
         validation: error on the validation split; of a training, the task's metric there.
         seconds: of the stage so far; of a random search, of this candidate.
         candidate: number of an architecture that was drawn.
+        measures: name → any further number.
         entropy: name of a tensor → mean entropy of its mixtures, as a share of the greatest.
         mixture: name of a tensor → its weights.
         architecture: the best so far, or the candidate, in the form of its space.
@@ -55,6 +56,7 @@ class Entry:
     validation: float | None = None
     seconds: float | None = None
     candidate: int | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
     entropy: Mapping[str, float] = field(default_factory=dict)
     mixture: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     architecture: Mapping[str, Any] | None = None
@@ -71,10 +73,12 @@ class Log:
     Attributes:
         header: its first line: an identity and a plan.
         entries: its reports, in order of their steps.
+        steps: of the whole stage; None where nothing tells.
     """
 
     header: Mapping[str, Any]
     entries: tuple[Entry, ...]
+    steps: int | None = None
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -87,15 +91,9 @@ class Log:
         """Steps that have been reported."""
         return self.entries[-1].step if self.entries else 0
 
-    @property
-    def steps(self) -> int | None:
-        """Of the whole; None where the log does not say."""
-        steps = self.identity.get("steps", self.header.get("steps"))
-        return steps if isinstance(steps, int) and not isinstance(steps, bool) else None
-
     def public(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"header": self.header, "entries": [entry.public() for entry in self.entries]}
+        return {"header": self.header, "steps": self.steps, "entries": [entry.public() for entry in self.entries]}
 
 
 @dataclass(frozen=True)
@@ -185,17 +183,31 @@ def read_history(folder: Path) -> History:
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: there is no such folder. Name the folder of a run, such as runs/wrn/ecg/seed0")
-    logs = {name: _read_log(folder / name) for name in (SEARCH_LOG, TRAINING_LOG) if (folder / name).exists()}
-    if not logs:
+    search, training = (_read_log(folder / name) for name in (SEARCH_LOG, TRAINING_LOG))
+    if search is None and training is None:
         raise RunError(f"{folder} holds no run: there is neither {TRAINING_LOG} nor {SEARCH_LOG}.{_runs_below(folder)}")
     architecture, result = folder / ARCHITECTURE, folder / RESULT
-    return History(
+    history = History(
         folder,
-        logs.get(SEARCH_LOG),
-        logs.get(TRAINING_LOG),
+        search,
+        training,
         _read_architecture(architecture) if architecture.exists() else None,
         load_result(result) if result.exists() else None,
     )
+    # a training that a search precedes is planned when that is over, so that only the result tells its length
+    row = history.row
+    length = None if row is None else row.cost.steps
+    if search is not None:
+        planned = search.identity.get("search")
+        search = replace(search, steps=_steps(planned if isinstance(planned, dict) else search.identity))
+    if training is not None:
+        training = replace(training, steps=_steps(training.identity) or length)
+    return replace(history, search=search, training=training)
+
+
+def _steps(plan: Mapping[str, Any]) -> int | None:
+    steps = plan.get("steps")
+    return steps if isinstance(steps, int) and not isinstance(steps, bool) and 0 < steps < 2**53 else None
 
 
 def _runs_below(folder: Path, shown: int = 3) -> str:
@@ -213,7 +225,9 @@ def _read_architecture(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _read_log(path: Path) -> Log:
+def _read_log(path: Path) -> Log | None:
+    if not path.exists():
+        return None
     *lines, _ = read_text(path, MAX_BYTES, RunError).split("\n")
     if not lines:
         raise RunError(f"{path}: no whole line, where the log of a run begins with one that says what is run")
@@ -254,23 +268,36 @@ def _entry(content: Any, source: str) -> Entry:
     step, candidate = (_whole(content.get(name), name, source) for name in ("step", "candidate"))
     if step is None:
         raise RunError(f"{source}: not a report of this version of nas360, for it has no step")
-    numbers = {
-        name: _number(content.get(name), name, source) for name in ("epoch", "loss", "lr", "validation", "seconds")
-    }
-    if numbers["validation"] is None:
-        numbers["validation"] = _number(content.get("validation_error"), "validation_error", source)
-    entropy = {
-        name: _number(value, f"entropy {name}", source) for name, value in _object(content, "entropy", source).items()
-    }
-    mixture = {name: _weights(value, name, source) for name, value in _object(content, "mixture", source).items()}
+    numbers = {name: _number(content.get(name), name, source) for name in _NUMBERS}
+    error = _number(content.get("validation_error"), "validation_error", source)
+    if error is not None:
+        numbers["validation"] = error
+    entropy = content.get("entropy")
+    told = _object(content, "entropy", source) if not isinstance(entropy, int | float) else {"mixture": entropy}
+    known = {"step", "candidate", "validation_error", "entropy", *_NUMBERS}
     return Entry(
         step=step,
         candidate=candidate,
         **numbers,
-        entropy={name: value for name, value in entropy.items() if value is not None},
-        mixture=mixture,
+        measures={
+            name: number
+            for name, value in content.items()
+            if name not in known
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and (number := _number(value, name, source)) is not None
+        },
+        entropy={
+            name: number
+            for name, value in told.items()
+            if (number := _number(value, f"entropy {_quoted(name)}", source)) is not None
+        },
+        mixture={name: _weights(value, name, source) for name, value in _object(content, "mixture", source).items()},
         architecture=_object(content, "architecture", source) or None,
     )
+
+
+_NUMBERS = ("epoch", "loss", "lr", "validation", "seconds")
 
 
 def _whole(value: Any, name: str, source: str) -> int | None:

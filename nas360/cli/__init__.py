@@ -31,6 +31,7 @@ COMMANDS = {
     "audit": ("nas360.cli.audit:audit", "Measure what a dataset's splits share: duplicates, groups, label shift."),
     "publish": ("nas360.cli.publish:publish", "Publish a dataset repository on the Hugging Face Hub."),
     "run": ("nas360.cli.run:run", "Train a method on a task and write predictions and a result file."),
+    "show": ("nas360.cli.show:show", "Show a run: how far it is, how its search went, what it found."),
     "evaluate": ("nas360.cli.evaluate:evaluate", "Score a predictions file."),
     "format": ("nas360.cli.format:format_", "Show what a predictions file of a task must hold, with an example."),
     "dummy": ("nas360.cli.dummy:dummy", "Write a valid predictions file of a constant predictor."),

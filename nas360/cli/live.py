@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 """From the least to the greatest value of a curve; the second where a terminal knows no others."""
 
-LONG = frozenset({"architecture", "best"})
-"""Titles of a report's `shown` that a log has once, after the last step; on a terminal they are always there."""
+LONG = ("architecture", "best")
+"""What titles of a report's `shown` begin with that a log has once, after the last step; a terminal has them always."""
 
 MOST_COLUMNS = 40
 """Of a curve, in characters."""
@@ -60,11 +60,11 @@ class _Lines:
     def report(self, report: Report) -> None:
         last = report.step >= report.steps
         parts = [f"{report.stage}: step {report.step}/{report.steps}", state(report)]
-        parts += [f"{title} {text}" for title, text in report.shown.items() if title not in LONG]
+        parts += [f"{title} {text}" for title, text in report.shown.items() if not title.startswith(LONG)]
         left = report.seconds / max(1, report.step) * (report.steps - report.step)
         self._say(", ".join((*parts, f"{report.seconds:.0f} s", f"{left:.0f} s left")))
         for title, text in report.shown.items():
-            if last and title in LONG:
+            if last and title.startswith(LONG):
                 self._say(f"{report.stage}: {title} {text}")
 
     def _say(self, text: str) -> None:

@@ -1,0 +1,292 @@
+"""How a search and a training went, as a picture. Needs the extra `plots`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas360.baselines.history import Entry, History, best_candidate
+from nas360.errors import RunError
+from nas360.pictures import COLOURS, GREY, STYLES, picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+Labels = Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]]
+"""From the name of a mixture to the labels of its rows and columns; see `spaces.base.Labelled`."""
+
+MAX_PANELS, MAX_LINES = 28, 12
+"""Panels of one kind of mixture, and lines in a panel; more cannot be read."""
+
+MAX_NAME = 24
+"""Longer names are cut in the picture, in characters."""
+
+ACROSS, PANEL, CURVES, LEGEND, TITLE = 7, 1.15, 2.1, 0.22, 0.3
+"""Panels side by side; heights in inches of a row of them, of the curves above, of a legend's line, of a title."""
+
+WIDTH = 10.0
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The mixtures that belong to the same rows: all those of a kind of cell, say.
+
+    Attributes:
+        name: of the kind.
+        rows: label of every panel.
+        columns: label of every line.
+        single: whether a line is all that its tensor has for a row, as the weight of an edge is.
+        values: (times, rows, columns) weights, in [0, 1].
+        epochs: (times,) of the values.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    single: tuple[bool, ...]
+    values: NDArray[np.float64]
+    epochs: NDArray[np.float64]
+
+
+def plot_search(history: History, path: Path, title: str, labels: Labels | None = None) -> str:
+    """Draw a run: its errors and losses, the entropy of the mixture, and every weight of it.
+
+    Args:
+        history: of the run.
+        path: ends in .png, .svg or .pdf. Equal histories give equal files.
+        title: stands above.
+        labels: of the mixtures; numbers by default.
+
+    Returns:
+        What is left out because there is too much of it, one sentence; empty when all is shown.
+
+    Raises:
+        RunError: nothing has been reported yet.
+        UserError: the suffix is not a picture's.
+        MissingExtraError: matplotlib is not installed.
+    """
+    with picture(path, WIDTH, 1.0) as figure:
+        curves = _curves(history)
+        if not curves:
+            raise RunError(f"{path}: nothing to draw, for {history.folder} has no report yet; wait for the first")
+        entries = () if history.search is None else history.search.entries
+        groups, left_out = _shown(panels(entries, labels))
+        heights = [CURVES + TITLE]
+        for group in groups:
+            heights.append(
+                TITLE + PANEL * -(-len(group.rows) // ACROSS) + LEGEND * -(-len(group.columns) // _LEGEND_ACROSS)
+            )
+        figure.set_size_inches(WIDTH, sum(heights))
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        parts[0].suptitle(f" {_text(title)}", fontsize=10, fontweight="bold")
+        for axes, draw in zip(np.atleast_1d(parts[0].subplots(1, len(curves))), curves, strict=True):
+            draw(axes)
+            axes.grid(color="0.9", linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+        for part, group in zip(parts[1:], groups, strict=True):
+            _draw_panels(part, group)
+    return left_out
+
+
+_LEGEND_ACROSS = 9
+"""Labels in a line of a legend."""
+
+
+def panels(entries: Sequence[Entry], labels: Labels | None = None) -> list[Panels]:
+    """The mixtures of a search's reports, by what their rows belong to.
+
+    Tensors of one kind (`normal.alpha` and `normal.beta`) with equally many rows share panels. Rows are all dimensions
+    but the last; a tensor of one dimension is a column.
+
+    Args:
+        entries: reports; those without a mixture are passed over.
+        labels: of rows and columns; numbers by default.
+
+    Raises:
+        RunError: the shapes change from report to report, or are not those that the labels are for.
+    """
+    told = [entry for entry in entries if entry.mixture]
+    if not told:
+        return []
+    epochs = np.array([_epoch(entry) for entry in told])
+    groups: dict[tuple[str, int], list[tuple[str, NDArray[np.float64]]]] = {}
+    for name, first in told[0].mixture.items():
+        for entry in told:
+            if name not in entry.mixture or entry.mixture[name].shape != first.shape:
+                raise RunError(
+                    f"the mixture {name!r} at step {entry.step} is not of the shape {first.shape} it began with"
+                )
+        columns = first.shape[-1] if first.ndim > 1 else 1
+        values = np.stack([entry.mixture[name].reshape(-1, columns) for entry in told])
+        groups.setdefault((name.rpartition(".")[0] or name, values.shape[1]), []).append((name, values))
+    found = []
+    for (kind, _), members in groups.items():
+        named = [(_labels(name, values, labels), values) for name, values in members]
+        columns_of = tuple(label for (_, columns), _ in named for label in columns)
+        single = tuple(len(columns) == 1 for (_, columns), _ in named for _ in columns)
+        joined = np.concatenate([values for _, values in named], axis=2)
+        found.append(Panels(kind, named[0][0][0], columns_of, single, joined, epochs))
+    return found
+
+
+def _labels(name: str, values: NDArray[np.float64], labels: Labels | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    shape = values.shape[1:]
+    if labels is None:
+        last = name.rpartition(".")[2]
+        columns = tuple(f"{last} {number}" for number in range(shape[1])) if shape[1] > 1 else (last,)
+        return tuple(map(str, range(shape[0]))), columns
+    rows, columns = labels(name)
+    if (len(rows), len(columns)) != shape:
+        raise RunError(f"the mixture {name!r} has {shape[0]} rows of {shape[1]}, not {len(rows)} of {len(columns)}")
+    return rows, columns
+
+
+def _shown(groups: list[Panels]) -> tuple[list[Panels], str]:
+    """What fits: the first rows, and the columns that weigh most somewhere."""
+    shown, left_out = [], []
+    for group in groups:
+        rows = range(len(group.rows))[:MAX_PANELS]
+        most = np.argsort(-group.values[:, rows].max(axis=(0, 1), initial=0.0), kind="stable")[:MAX_LINES]
+        columns = sorted(int(column) for column in most)
+        if len(rows) < len(group.rows):
+            left_out.append(f"{len(group.rows) - len(rows)} rows of {group.name}")
+        if len(columns) < len(group.columns):
+            left_out.append(f"{len(group.columns) - len(columns)} columns of {group.name}, those of the least weights")
+        names, single = (tuple(values[column] for column in columns) for values in (group.columns, group.single))
+        values = group.values[:, rows][:, :, columns]
+        shown.append(Panels(group.name, group.rows[:MAX_PANELS], names, single, values, group.epochs))
+    return shown, f"left out of the picture: {'; '.join(left_out)}" if left_out else ""
+
+
+def _draw_panels(part: SubFigure, group: Panels) -> None:
+    part.suptitle(f" {_text(group.name)}: weights over epochs", fontsize=9, x=0.01, ha="left")
+    rows = -(-len(group.rows) // ACROSS)
+    grid = part.subplots(rows, ACROSS, sharex=True, sharey=True, squeeze=False)
+    style = [dict(_SINGLE) if single else _style(column) for column, single in enumerate(group.single)]
+    top = max(0.05, 1.05 * float(group.values.max(initial=0.0)))
+    for number, axes in enumerate(grid.flat):
+        if number >= len(group.rows):
+            axes.set_axis_off()
+            continue
+        for column, label in enumerate(group.columns):
+            axes.plot(group.epochs, group.values[:, number, column], label=f" {_text(label)}", **style[column])
+        axes.set_title(_text(group.rows[number]), fontsize=7, pad=2)
+        axes.set_ylim(0, top)
+        axes.tick_params(labelsize=6, length=2, pad=1.5)
+        axes.grid(color="0.92", linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        # below the last panel of a column there may be none
+        axes.xaxis.set_tick_params(labelbottom=number + ACROSS >= len(group.rows))
+    handles, names = grid.flat[0].get_legend_handles_labels()
+    part.legend(
+        handles, names, loc="outside lower center", ncols=min(_LEGEND_ACROSS, len(names)), frameon=False, fontsize=7,
+        handlelength=2.6, columnspacing=1.2,
+    )  # fmt: skip
+
+
+_SINGLE = {"color": "0.6", "linestyle": "-", "linewidth": 2.2, "zorder": 1.5}
+"""Below the others, wide and pale: it is another kind of weight."""
+
+
+def _style(column: int) -> dict[str, Any]:
+    return {
+        "color": COLOURS[column % len(COLOURS)],
+        # shifted from round to round, so that no pair of colour and style comes twice
+        "linestyle": STYLES[(column + column // len(COLOURS)) % len(STYLES)],
+        "linewidth": 1.1,
+    }
+
+
+def _curves(history: History) -> list[Callable[[Axes], None]]:
+    """What the top row shows: as much of it as was reported."""
+    found: list[Callable[[Axes], None]] = []
+    entries = () if history.search is None else history.search.entries
+    training = () if history.training is None else history.training.entries
+    if any(entry.candidate is not None for entry in entries):
+        found.append(lambda axes: _draw_candidates(axes, history))
+    else:
+        found += _line("search: validation error", entries, lambda entry: entry.validation, best=True)
+    found += _line("search: loss", entries, lambda entry: entry.loss)
+    if any(entry.entropy for entry in entries):
+        found.append(lambda axes: _draw_entropy(axes, entries))
+    found += _line("training: loss", training, lambda entry: entry.loss)
+    return found + _line("training: validation", training, lambda entry: entry.validation)
+
+
+def _line(
+    title: str, entries: Sequence[Entry], value: Callable[[Entry], float | None], *, best: bool = False
+) -> list[Callable[[Axes], None]]:
+    points = [(_epoch(entry), told) for entry in entries if (told := value(entry)) is not None]
+    if not points:
+        return []
+
+    def draw(axes: Axes) -> None:
+        x, y = zip(*points, strict=True)
+        axes.plot(x, y, color=COLOURS[0], linewidth=1.4, marker="o" if len(points) < 3 else None, markersize=3)
+        if best:
+            least = int(np.argmin(y))
+            _mark(axes, x[least], y[least])
+            title_here = f"{title}, best {y[least]:.4g}"
+        else:
+            title_here = title
+        _dress(axes, title_here, "epoch")
+
+    return [draw]
+
+
+def _draw_candidates(axes: Axes, history: History) -> None:
+    search = history.search
+    entries = () if search is None else search.entries
+    tried = [entry for entry in entries if entry.candidate is not None]
+    good = [(entry.candidate or 0, entry.validation) for entry in tried if entry.validation is not None]
+    failed = [entry.candidate or 0 for entry in tried if entry.validation is None]
+    if good:
+        x, y = zip(*good, strict=True)
+        axes.plot(x, y, "o", color=COLOURS[0], markersize=4, zorder=3)
+        axes.step(x, np.minimum.accumulate(np.array(y)), where="post", color=GREY, linewidth=1, linestyle=STYLES[1])
+    for number in failed:
+        axes.plot([number], [0.97], "x", color=COLOURS[1], markersize=5, transform=axes.get_xaxis_transform())
+    best = None if search is None else best_candidate(search)
+    title = "validation error of candidates"
+    if best is not None:
+        _mark(axes, float(best.candidate or 0), best.validation or 0.0)
+        title += f", best {best.validation:.4g}"
+    _dress(axes, title, f"candidate{', x: could not be trained' if failed else ''}")
+
+
+def _draw_entropy(axes: Axes, entries: Sequence[Entry]) -> None:
+    told = [entry for entry in entries if entry.entropy]
+    names = list(dict.fromkeys(name for entry in told for name in entry.entropy))
+    for index, name in enumerate(names[:MAX_LINES]):
+        points = [(_epoch(entry), entry.entropy[name]) for entry in told if name in entry.entropy]
+        axes.plot(*zip(*points, strict=True), label=f" {_text(name)}", **_style(index))
+    _dress(axes, "search: entropy, share of the greatest", "epoch")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False, fontsize=6.5, handlelength=2.4)
+
+
+def _mark(axes: Axes, x: float, y: float) -> None:
+    axes.plot([x], [y], "o", markersize=10, markerfacecolor="none", markeredgecolor=COLOURS[1], zorder=4, clip_on=False)
+
+
+def _dress(axes: Axes, title: str, below: str) -> None:
+    axes.set_title(title, fontsize=8)
+    axes.set_xlabel(below, fontsize=7.5, labelpad=2)
+    axes.tick_params(labelsize=7)
+
+
+def _epoch(entry: Entry) -> float:
+    """Where a report stands; a search that knows no epochs counts steps."""
+    return float(entry.step) if entry.epoch is None or math.isnan(entry.epoch) else entry.epoch
+
+
+def _text(text: str) -> str:
+    """A text of strangers on one line, not too long."""
+    shown = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return shown if len(shown) <= 4 * MAX_NAME else f"{shown[: 4 * MAX_NAME - 1]}…"

@@ -1,0 +1,254 @@
+"""`nas360 show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from nas360.cli.output import console, plain, print_json, warn
+from nas360.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nas360.baselines.history import Entry, History, Log
+    from nas360.results import SeedRow
+
+MOST_LINES = 10
+"""Of a table of reports."""
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/gaea/ecg/seed0.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that the folder tells as JSON.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw how the search and the training went into this .png, .svg or .pdf."),
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option("--draw", help="Draw the architecture, or the best so far, into this .svg.")
+    ] = None,
+) -> None:
+    """Show a run: how far it is, how its search and training went, what it found.
+
+    A run may be shown at any time, also while it goes on.
+
+    Examples:
+    nas360 show runs/gaea/ecg/seed0
+
+    nas360 show runs/gaea/ecg/seed0 --plot search.pdf --draw cells.svg
+
+    nas360 show runs/darts_random/darcy_flow/seed1 --json
+    """
+    from nas360.baselines.history import read_history
+
+    if draw is not None and draw.suffix.lower() != ".svg":
+        raise UserError(f"{draw}: a drawing is written as .svg, which any browser opens; give a name that ends so")
+    history = read_history(run)
+    # first all that can be refused
+    if plot is not None:
+        _plot(history, plot)
+    if draw is not None:
+        _draw(history, draw)
+    if as_json:
+        print_json(history.public())
+        return
+    _heading(history)
+    if history.search is not None:
+        _reports("search", history.search, history)
+    if history.training is not None and history.training.entries:
+        _reports("training", history.training, history)
+    _architecture(history)
+    if history.row is not None:
+        _result(history.row)
+
+
+def _say(text: str) -> None:
+    console.print(escape(plain(text)), highlight=False, soft_wrap=True)
+
+
+def _name(history: History) -> str:
+    of = history.identity
+    return (
+        f"{of.get('method', '?')} on {of.get('task', '?')}, seed {of.get('seed', '?')}, budget {of.get('budget', '?')}"
+    )
+
+
+def _heading(history: History) -> None:
+    console.print(f"[bold]{escape(plain(_name(history)))}[/]", highlight=False, soft_wrap=True)
+    current = history.current
+    step = "" if current is None or not current.step else f", step {current.step}"
+    total = "" if not step or current is None or current.steps is None else f" of {current.steps}"
+    _say(f"{history.folder}: {history.state}{step}{total}")
+    header = {} if history.training is None else history.training.header
+    for change in header.get("changes") or [] if isinstance(header.get("changes"), list) else []:
+        _say(f"  {change}")
+
+
+def _reports(title: str, log: Log, history: History) -> None:
+    """A table of reports: of candidates the best ones, else some from the first to the last."""
+    candidates = [entry for entry in log.entries if entry.candidate is not None]
+    if candidates:
+        shown = sorted(candidates, key=lambda entry: (entry.validation is None, entry.validation or 0.0, entry.step))
+        shown = shown[:MOST_LINES]
+        which = f"best {len(shown)} of {len(candidates)} candidates"
+    else:
+        shown = _spread(log.entries)
+        which = f"{len(shown)} of {len(log.entries)} reports" if len(shown) < len(log.entries) else "all reports"
+    console.print()
+    if not shown:
+        _say(f"{title}: nothing reported yet")
+        return
+    console.print(f"[bold]{title}, {which}[/]", highlight=False, soft_wrap=True)
+    table = Table(box=None, header_style="dim")
+    columns = [(name, value) for name, value in _columns(title).items() if any(value(entry) for entry in shown)]
+    for name, _ in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    short = _short(history)
+    names = _without_common_words([short(entry.architecture) if entry.architecture else "" for entry in shown])
+    if any(names):
+        table.add_column("architecture", overflow="fold", vertical="bottom")
+    for entry, name in zip(shown, names, strict=True):
+        cells = [Text(value(entry) or "-") for _, value in columns]
+        table.add_row(*cells, *([Text(plain(name))] if any(names) else []))
+    console.print(table)
+
+
+def _without_common_words(names: Sequence[str]) -> list[str]:
+    """Names without the words that all begin and all end with, as far as something is left of each.
+
+    Example:
+        >>> _without_common_words(["DARTS a of 20", "DARTS b of 20"])
+        ['a', 'b']
+        >>> _without_common_words(["same", "same"])
+        ['same', 'same']
+    """
+    words = [name.split(" ") for name in names]
+    for end in (0, -1):
+        while len(words) > 1 and min(map(len, words)) > 1 and len({part[end] for part in words}) == 1:
+            for part in words:
+                part.pop(end)
+    return [" ".join(part) for part in words]
+
+
+def _spread(entries: Sequence[Entry]) -> list[Entry]:
+    """The first, the last, and some between, as even as can be."""
+    n = len(entries)
+    if n <= MOST_LINES:
+        return list(entries)
+    return [entries[round(index * (n - 1) / (MOST_LINES - 1))] for index in range(MOST_LINES)]
+
+
+def _columns(title: str) -> dict[str, Callable[[Entry], str]]:
+    """Heading → text of a report, empty where it has none."""
+    from nas360.baselines.history import mean_entropy
+
+    def number(value: float | None, digits: int) -> str:
+        return "" if value is None else f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+    return {
+        "candidate": lambda entry: "" if entry.candidate is None else str(entry.candidate),
+        "step": lambda entry: str(entry.step),
+        "epoch": lambda entry: number(entry.epoch, 2),
+        "loss": lambda entry: number(entry.loss, 4),
+        # a training reports the task's metric, of which more may be better
+        ("validation\nerror" if title == "search" else "validation"): lambda entry: number(entry.validation, 4),
+        "entropy": lambda entry: number(mean_entropy(entry), 3),
+    }
+
+
+def _space(history: History) -> Any:
+    """The space of the run's method; None where this version of nas360 has no such method."""
+    from nas360.baselines.method import get_method
+
+    try:
+        return get_method(str(history.identity.get("method", ""))).space
+    except UserError:
+        return None
+
+
+def _short(history: History) -> Callable[[Mapping[str, Any]], str]:
+    """From an architecture, in the form of its space, to its short name."""
+    space = _space(history)
+
+    def name(architecture: Mapping[str, Any]) -> str:
+        if space is None:
+            text = json.dumps(architecture)
+            return text if len(text) <= 60 else f"{text[:59]}…"
+        try:
+            return str(space.from_json(architecture))
+        except RunError as cause:
+            raise RunError(f"{history.folder}: {cause}. Its files are of another version of nas360") from cause
+
+    return name
+
+
+def _architecture(history: History) -> None:
+    found = history.found
+    if found is None:
+        return
+    console.print()
+    stored = history.architecture
+    _say(f"architecture: {_short(history)(found)}" if stored else f"best so far: {_short(history)(found)}")
+    for key, value in ({} if stored is None else stored).items():
+        if key != "architecture" and value is not None:
+            _say(f"  {key:<12} {_value(value)}")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        # a search tells its architecture before the method made it final; that is for programs
+        told = {name: _value(member) for name, member in value.items() if name != "architecture"}
+        return ", ".join(f"{name} {text}" if name != "facts" else text for name, text in told.items() if text)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _result(row: SeedRow) -> None:
+    console.print()
+    if row.failure is not None:
+        _say(f"failed (stage {row.failure.stage}): {row.failure.message}")
+        return
+    if row.score is not None:
+        score = f"[bold green]{escape(plain(row.metric.id))} {row.score:.4f}[/] {escape(plain(row.metric.unit))}"
+        console.print(f"{score} on {row.split}, {row.n_evaluated:,} units", highlight=False, soft_wrap=True)
+    costs = row.cost.model_dump(exclude_none=True)
+    _say(", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in costs.items()))
+
+
+def _plot(history: History, path: Path) -> None:
+    from nas360.baselines.plot_search import plot_search
+    from nas360.baselines.spaces.base import Labelled
+
+    space = _space(history)
+    left_out = plot_search(history, path, _name(history), space.labels if isinstance(space, Labelled) else None)
+    if left_out:
+        warn(left_out)
+
+
+def _draw(history: History, path: Path) -> None:
+    from nas360.baselines.spaces.base import Drawn, DrawnOnTask
+    from nas360.files import write_text
+    from nas360.loaders import TASKS
+
+    found, space, task = history.found, _space(history), history.identity.get("task")
+    if found is None:
+        raise RunError(f"{history.folder} has no architecture yet; run on, or wait for the first report of the search")
+    if not isinstance(space, Drawn):
+        raise RunError(f"architectures of {history.identity.get('method')} cannot be drawn; leave --draw out")
+    try:
+        architecture = space.from_json(found)  # type: ignore[attr-defined]  # a space, beside being drawable
+    except RunError as cause:
+        raise RunError(f"{history.folder}: {cause}. Its files are of another version of nas360") from cause
+    name = _name(history)
+    if isinstance(space, DrawnOnTask) and isinstance(task, str) and task in TASKS:
+        write_text(path, space.draw_on(TASKS[task].spec, architecture, name))
+    else:
+        write_text(path, space.draw(architecture, name))
