@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +15,12 @@ from nas360.loaders.data import TaskData
 from nas360.loaders.repository.manifest import DataFile, Manifest, SplitManifest
 from nas360.seeding import derive
 from nas360.task import SPLITS, Dense, MultiLabel, Output, Point, SplitName, TaskSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas360.baselines.algorithms.base import Arena
+    from nas360.baselines.recipe import Recipe
 
 Kind = Literal["point", "multilabel", "real", "mask"]
 KINDS: tuple[Kind, ...] = ("point", "multilabel", "real", "mask")
@@ -159,3 +165,77 @@ def spec_of() -> Callable[[int, Kind], TaskSpec]:
 def toy_source() -> Path:
     """This file, for tests that make the toys in another process."""
     return Path(__file__)
+
+
+def search_arena(
+    data: TaskData,
+    steps: int,
+    seed: int = 0,
+    folder: Path | None = None,
+    at: int = -1,
+    recipe: Recipe | None = None,
+    error: Callable[[nn.Module], float] | None = None,
+    looks: int = 50,
+) -> Arena:
+    """What a search is given, on the CPU.
+
+    Args:
+        data: of the task.
+        steps: weight steps.
+        seed: of the run.
+        folder: where state and log go, after every step; None keeps nothing.
+        at: before this step is kept, the search is interrupted by KeyboardInterrupt, which nothing may answer.
+        recipe: of the weights; SGD as in the published searches, with batches of 8 rows.
+        error: of a model; by default a number that hangs on every weight, but means nothing.
+        looks: how often it may be asked for.
+    """
+    import torch
+
+    from nas360.baselines.algorithms.base import Arena
+    from nas360.baselines.checkpoint import Checkpoints
+    from nas360.baselines.recipe import Optimiser, Recipe
+    from nas360.baselines.runlog import RunLog
+    from nas360.baselines.train import Keeping
+    from nas360.baselines.watch import Silent
+
+    class Interrupter(Silent):
+        def step(self, done: int, total: int, stage: str) -> None:
+            assert stage == "search"
+            if done == at:
+                raise KeyboardInterrupt
+
+    rows, preprocessing = data.rows("validation"), data.preprocessing("train")
+    some = torch.from_numpy(preprocessing(rows.take(np.arange(4)), None).x)
+
+    def square(model: nn.Module) -> float:
+        with torch.no_grad():
+            return float(model(some).square().mean())
+
+    keeping = None
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+        log = RunLog(folder / "search.jsonl")
+        if log.header() is None:
+            log.start({"identity": {}})
+        keeping = Keeping(Checkpoints(folder), log, epoch_seconds=0.0, step_seconds=0.0)
+    sgd = Recipe(Optimiser("sgd", lr=0.1, weight_decay=3e-4), epochs=1, batch_size=8, clip_norm=5.0)
+    return Arena(
+        spec=data.spec,
+        rows=data.rows("train"),
+        preprocessing=preprocessing,
+        recipe=recipe or sgd,
+        steps=steps,
+        seed=seed,
+        device=torch.device("cpu"),
+        validation=rows,
+        error=error or square,
+        looks=looks,
+        keeping=keeping,
+        watcher=Interrupter(),
+    )
+
+
+@pytest.fixture
+def arena() -> Callable[..., Arena]:
+    """`arena(data, steps, seed=..., folder=..., at=..., recipe=..., error=..., looks=...)` → Arena on the CPU."""
+    return search_arena

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,12 +22,11 @@ from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.runlog import RunLog
 from nas360.baselines.spaces.base import Relaxation
 from nas360.baselines.spaces.darts_cell import DARTS_CELL
-from nas360.baselines.train import Keeping
-from nas360.baselines.watch import Silent
 from nas360.errors import RunError
 from nas360.loaders.data import TaskData
 
 Toy = Callable[..., TaskData]
+MakeArena = Callable[..., Arena]
 Pair = tuple[Tensor, Tensor]
 TINY = Relaxation(mixing="simplex", partial_channels=2, width=4, cells=3)
 
@@ -195,10 +193,10 @@ def test_noise_is_the_same_on_both_sides_of_the_difference() -> None:
     assert relative(other, one) > 1e-3
 
 
-def test_adam_is_refused(toy: Toy) -> None:
+def test_adam_is_refused(toy: Toy, arena: MakeArena) -> None:
     adam = Recipe(Optimiser("adamw", lr=0.01), epochs=1, batch_size=8)
     with pytest.raises(RunError, match=r"trained by sgd, not by adamw.*order=1"):
-        search(2).search(DARTS_CELL, arena(toy(1, "point"), recipe=adam))
+        search(2).search(DARTS_CELL, arena(toy(1, "point"), 2, recipe=adam))
 
 
 def test_another_order_is_refused() -> None:
@@ -210,21 +208,6 @@ def search(order: int, update: Any = None, warmup: float = 0.0) -> Bilevel:
     return Bilevel("darts", TINY, update or ExponentiatedUpdate(), warmup=warmup, order=order)
 
 
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
-@dataclass
-class Interrupter(Silent):
-    """Interrupts before a step is kept."""
-
-    at: int = -1
-
-    def step(self, done: int, total: int, stage: str) -> None:
-        if done == self.at:
-            raise Interrupted
-
-
 @dataclass(frozen=True)
 class Still:
     """A schedule of zeros."""
@@ -233,57 +216,33 @@ class Still:
         return 0.0
 
 
-RECIPE = Recipe(Optimiser("sgd", lr=0.1, weight_decay=3e-4), epochs=1, batch_size=8, clip_norm=5.0)
-
-
-def arena(data: TaskData, steps: int = 2, folder: Path | None = None, at: int = -1, recipe: Recipe = RECIPE) -> Arena:
-    rows, preprocessing = data.rows("validation"), data.preprocessing("train")
-    batch = preprocessing(rows.take(np.arange(4)), None)
-
-    def error(model: nn.Module) -> float:
-        with torch.no_grad():
-            return float(model(torch.from_numpy(batch.x)).float().square().mean())
-
-    keeping = None
-    if folder is not None:
-        folder.mkdir(exist_ok=True)
-        log = RunLog(folder / "search.jsonl")
-        if not log.path.exists():
-            log.start({"identity": {}})
-        keeping = Keeping(Checkpoints(folder), log, epoch_seconds=0.0)
-    return Arena(
-        data.spec, data.rows("train"), preprocessing, recipe, steps, 0, torch.device("cpu"), rows, error, 50, keeping,
-        Interrupter(at),
-    )  # fmt: skip
-
-
 def mixtures(folder: Path) -> list[Any]:
     return [{**entry, "seconds": 0} for entry in RunLog(folder / "search.jsonl").entries()]
 
 
-def test_the_orders_search_differently(toy: Toy, tmp_path: Path) -> None:
+def test_the_orders_search_differently(toy: Toy, arena: MakeArena, tmp_path: Path) -> None:
     data = toy(1, "point")
     for order in (1, 2):
-        search(order).search(DARTS_CELL, arena(data, folder=tmp_path / str(order)))
+        search(order).search(DARTS_CELL, arena(data, 2, folder=tmp_path / str(order)))
     one, two = mixtures(tmp_path / "1"), mixtures(tmp_path / "2")
     assert one[-1]["mixture"] != two[-1]["mixture"]
 
 
-def test_the_orders_agree_to_the_bit_where_no_weight_moves(toy: Toy, tmp_path: Path) -> None:
-    data, recipe = toy(1, "point"), replace(RECIPE, schedule=Still())
+def test_the_orders_agree_to_the_bit_where_no_weight_moves(toy: Toy, arena: MakeArena, tmp_path: Path) -> None:
+    data, recipe = toy(1, "point"), Recipe(Optimiser("sgd", lr=0.1), epochs=1, batch_size=8, schedule=Still())
     for order in (1, 2):
-        search(order).search(DARTS_CELL, arena(data, folder=tmp_path / str(order), recipe=recipe))
+        search(order).search(DARTS_CELL, arena(data, 2, folder=tmp_path / str(order), recipe=recipe))
     one, two = mixtures(tmp_path / "1"), mixtures(tmp_path / "2")
     assert one[0]["mixture"] != one[-1]["mixture"]
     assert [entry["mixture"] for entry in one] == [entry["mixture"] for entry in two]
 
 
-def test_a_killed_search_of_second_order_ends_as_an_unbroken_one(toy: Toy, tmp_path: Path) -> None:
+def test_a_killed_search_of_second_order_ends_as_an_unbroken_one(toy: Toy, arena: MakeArena, tmp_path: Path) -> None:
     data, algorithm, steps = toy(1, "point"), search(2, AdamUpdate(), warmup=0.3), 3
-    whole = algorithm.search(DARTS_CELL, arena(data, steps, tmp_path / "whole"))
-    with pytest.raises(Interrupted):
-        algorithm.search(DARTS_CELL, arena(data, steps, tmp_path / "cut", at=3))
-    resumed = algorithm.search(DARTS_CELL, arena(data, steps, tmp_path / "cut"))
+    whole = algorithm.search(DARTS_CELL, arena(data, steps, folder=tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        algorithm.search(DARTS_CELL, arena(data, steps, folder=tmp_path / "cut", at=3))
+    resumed = algorithm.search(DARTS_CELL, arena(data, steps, folder=tmp_path / "cut"))
     assert (resumed.architecture, resumed.facts) == (whole.architecture, whole.facts)
     assert mixtures(tmp_path / "cut") == mixtures(tmp_path / "whole")
     states = [Checkpoints(tmp_path / part).load(torch.device("cpu"))[0] for part in ("whole", "cut")]
