@@ -80,11 +80,11 @@ def from_json(content: Mapping[str, Any]) -> DeeplabArchitecture:
     Raises:
         RunError: when `content` is not such an architecture.
     """
-    fields = take_fields(content, "Auto-DeepLab", path=list, cell=list, width=int)
+    fields = take_fields(content, "DeepLab", path=list, cell=list, width=int)
     for stride in fields["path"]:
         # True is 1 and 4.0 is 4 in Python, in JSON they are not
         if type(stride) is not int:
-            raise RunError(f"not an Auto-DeepLab architecture: {stride!r} in path is no stride")
+            raise RunError(f"not a DeepLab architecture: {stride!r} in path is no stride")
     fields["path"] = tuple(fields["path"])
-    fields["cell"] = tuple(gene_from_json(gene, "Auto-DeepLab", "cell") for gene in fields["cell"])
+    fields["cell"] = tuple(gene_from_json(gene, "DeepLab", "cell") for gene in fields["cell"])
     return DeeplabArchitecture(**fields)

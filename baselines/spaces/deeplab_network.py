@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nas360.baselines import ends, nd
+from nas360.baselines import ends
 from nas360.baselines.spaces.darts_genotypes import Cell
 from nas360.baselines.spaces.darts_operations import operation
 from nas360.baselines.spaces.deeplab_architecture import NODES, DeeplabArchitecture
@@ -102,5 +102,5 @@ class PathNetwork(nn.Module):
 
 
 def build(architecture: DeeplabArchitecture, spec: TaskSpec) -> nn.Module:
-    """The network for images of any size: padded with zeros to a multiple of the path's coarsest stride, and cropped."""
+    """The network for any size: zeros fill up to a multiple of the path's coarsest stride; the output is cropped."""
     return ends.Padded(PathNetwork(architecture, spec), max(FINEST, *architecture.path), crop=True)

@@ -75,7 +75,10 @@ class TrellisRelaxation:
         return tuple(
             replace(self, layers=layers, levels=levels, width=width)
             for layers, levels, width in sizes
-            if layers <= self.layers and levels <= self.levels and width <= self.width and own != (layers, levels, width)
+            if layers <= self.layers
+            and levels <= self.levels
+            and width <= self.width
+            and own != (layers, levels, width)
         )
 
 

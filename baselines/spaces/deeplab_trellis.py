@@ -11,9 +11,8 @@ from torch import nn
 
 from nas360.baselines import ends
 from nas360.baselines.spaces import deeplab_architecture, deeplab_network
-from nas360.baselines.spaces.darts_genotypes import OPERATIONS, decode_cell, sample_cell
+from nas360.baselines.spaces.darts_genotypes import decode_cell, sample_cell
 from nas360.baselines.spaces.deeplab_architecture import (
-    EDGES,
     LEVELS,
     NODES,
     PAPERS_PATH,
@@ -97,7 +96,8 @@ class DeeplabTrellis:
         of an operation, and that operation, never `none`, which the reference allows.
         """
         weights, groups = supernet.mixture(), supernet.simplices()["beta"]
-        lift = weights["beta"].double() * groups.bincount()[groups]
+        # in the weights' precision, in which a third is a third of 1
+        lift = weights["beta"] * groups.bincount()[groups]
         levels = supernet.relaxation.trellis.strongest(lift.cpu().numpy())
         cell = decode_cell(weights["alpha"].cpu().numpy(), NODES)
         return DeeplabArchitecture(tuple(FINEST << level for level in levels), cell)
