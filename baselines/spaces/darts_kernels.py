@@ -35,6 +35,26 @@ def dense(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def wanted(ctx: Any, index: int) -> bool:
+    """Whether the backward pass that runs now needs the gradient of one of a function's inputs.
+
+    `ctx.needs_input_grad` tells only what was asked for in the forward pass. A search that takes the gradient of the
+    architecture alone would have those of all the weights computed too, and thrown away.
+
+    Args:
+        ctx: of a `torch.autograd.Function`, in its backward pass.
+        index: of the input among those that are tensors.
+    """
+    node = ctx.next_functions[index][0]
+    if node is None:
+        return False
+    try:
+        return bool(torch._C._will_engine_execute_node(node))  # type: ignore[attr-defined]  # not in the stubs
+    except (AttributeError, RuntimeError):
+        # a torch without it; or a leaf of autograd.grad, of which it does not know
+        return True
+
+
 def dense_gradient(x: Tensor) -> Tensor:
     """The image itself, whose gradient is laid out channels-last before it goes on.
 
@@ -102,8 +122,8 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient = dense(gradient)
         return (
-            _input_gradient(gradient, weight, 1) if ctx.needs_input_grad[0] else None,
-            _weight_gradient(x, gradient, weight.shape, 1) if ctx.needs_input_grad[1] else None,
+            _input_gradient(gradient, weight, 1) if wanted(ctx, 0) else None,
+            _weight_gradient(x, gradient, weight.shape, 1) if wanted(ctx, 1) else None,
         )
 
 
@@ -148,7 +168,7 @@ class _Fan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, copies, *weights = ctx.saved_tensors
-        learn = any(ctx.needs_input_grad[4:])
+        learn = any(wanted(ctx, 2 + place) for place in range(len(weights)))
         wide = image(matrix(x) @ copies, _sizes(x)) if learn or ctx.stride == 2 else x
         coarse = dense(wide[:, :, ::2, ::2]) if ctx.stride == 2 else wide
         to_x = torch.zeros_like(matrix(x))
@@ -192,15 +212,17 @@ def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: i
     if dilation == 2:
         phases = (2 if shape[2] > 1 else 1, 2 if shape[3] > 1 else 1)
         x, gradient = _apart(x, phases), _apart(gradient, phases)
+    rows = shape[2] // 2
+    if x.shape[2] < 2 * shape[2] and x.shape[3] > 1:
+        # the library is slow where the kernel overlaps both ends
+        x, rows = functional.pad(x, (0, 0, rows, rows)), 0
     if shape[3] <= 3:
-        return _taps(x, gradient, shape, (shape[2] // 2, shape[3] // 2))
+        return _taps(x, gradient, shape, (rows, shape[3] // 2))
     # five columns of taps are three and three that share one: kernels three wide are the fast ones
     wide = functional.pad(x, (2, 2))
     width = x.shape[3] + 2
     half = torch.Size((*shape[:3], 3))
-    left, right = (
-        _taps(dense(wide[..., start : start + width]), gradient, half, (shape[2] // 2, 0)) for start in (0, 2)
-    )
+    left, right = (_taps(dense(wide[..., start : start + width]), gradient, half, (rows, 0)) for start in (0, 2))
     return torch.cat([left, right[..., 1:]], dim=3)
 
 
