@@ -88,6 +88,7 @@ def plot_search(history: History, path: Path, title: str, labels: Labels | None 
         parts[0].suptitle(f" {_text(title)}", fontsize=10, fontweight="bold")
         for axes, draw in zip(np.atleast_1d(parts[0].subplots(1, len(curves))), curves, strict=True):
             draw(axes)
+            axes.set_axisbelow(True)
             axes.grid(color="0.9", linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
         for part, group in zip(parts[1:], groups, strict=True):
@@ -179,6 +180,7 @@ def _draw_panels(part: SubFigure, group: Panels) -> None:
             axes.plot(group.epochs, group.values[:, number, column], label=f" {_text(label)}", **style[column])
         axes.set_title(_text(group.rows[number]), fontsize=7, pad=2)
         axes.set_ylim(0, top)
+        axes.set_axisbelow(True)
         axes.tick_params(labelsize=6, length=2, pad=1.5)
         axes.grid(color="0.92", linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
@@ -191,7 +193,7 @@ def _draw_panels(part: SubFigure, group: Panels) -> None:
     )  # fmt: skip
 
 
-_SINGLE = {"color": "0.6", "linestyle": "-", "linewidth": 2.2, "zorder": 1.5}
+_SINGLE = {"color": "0.6", "linestyle": "-", "linewidth": 2.2, "zorder": 1.9}
 """Below the others, wide and pale: it is another kind of weight."""
 
 
@@ -268,6 +270,8 @@ def _draw_entropy(axes: Axes, entries: Sequence[Entry]) -> None:
         points = [(_epoch(entry), entry.entropy[name]) for entry in told if name in entry.entropy]
         axes.plot(*zip(*points, strict=True), label=f" {_text(name)}", **_style(index))
     _dress(axes, "search: entropy, share of the greatest", "epoch")
+    # of a search that has hardly moved, no noise is blown up
+    axes.set_ylim(min(0.9, 0.95 * min(value for entry in told for value in entry.entropy.values())), 1.02)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False, fontsize=6.5, handlelength=2.4)
 
 
@@ -279,6 +283,7 @@ def _dress(axes: Axes, title: str, below: str) -> None:
     axes.set_title(title, fontsize=8)
     axes.set_xlabel(below, fontsize=7.5, labelpad=2)
     axes.tick_params(labelsize=7)
+    axes.ticklabel_format(axis="y", useOffset=False)
 
 
 def _epoch(entry: Entry) -> float:

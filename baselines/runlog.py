@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,15 @@ class RunLog:
         return header
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Add a line. A kill can cut it short; `cut` then drops it."""
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(_line(entry))
+        """Add a line. A kill can cut it short; the next one then takes its place."""
+        with self.path.open("rb+") as stream:
+            if stream.seek(0, os.SEEK_END):
+                stream.seek(-1, os.SEEK_END)
+                if stream.read(1) != b"\n":
+                    stream.seek(0)
+                    stream.truncate(stream.read().rfind(b"\n") + 1)
+                    stream.seek(0, os.SEEK_END)
+            stream.write(_line(entry).encode())
 
     def entries(self) -> list[dict[str, Any]]:
         """Every whole line after the first."""
