@@ -1,4 +1,7 @@
-"""What every search is, and what it may use: it sees a space and an arena, and no file, task or metric by name."""
+"""What every search is, and what it may use: it sees a space and an arena, and no file, task or metric by name.
+
+The table of methods is made of these values, so that torch is loaded only when something is searched.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nas360.baselines import ends
-from nas360.baselines.device import autocast_dtype
-from nas360.baselines.feed import Feed, Tensors
-from nas360.baselines.losses import Loss, make_loss
 from nas360.seeding import derive
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from nas360.baselines.ends import TaskModel
+    from nas360.baselines.feed import Feed, Tensors
+    from nas360.baselines.losses import Loss
     from nas360.baselines.recipe import Recipe
     from nas360.baselines.train import Keeping
     from nas360.baselines.watch import Watcher
@@ -59,11 +61,13 @@ class Arena:
     keeping: Keeping | None
     watcher: Watcher
 
-    def model(self, network: nn.Module) -> ends.TaskModel:
+    def model(self, network: nn.Module) -> TaskModel:
         """A network whose output is in the task's unit, on the device."""
         import torch
 
-        model = ends.TaskModel(network, self.spec, self.preprocessing.output_scale).to(self.device)
+        from nas360.baselines.ends import TaskModel
+
+        model = TaskModel(network, self.spec, self.preprocessing.output_scale).to(self.device)
         # of consequence for 2D convolutions only, on CPU and GPU alike
         return model.to(memory_format=torch.channels_last)
 
@@ -80,6 +84,8 @@ class Arena:
             Feeds of batches of `recipe.batch_size` rows for the weights, and of (1 - share) / share times as many for
             the architecture; smaller ones where the rows are too few.
         """
+        from nas360.baselines.feed import Feed
+
         order = derive(self.seed, "search", "halves").permutation(len(self.rows))
         middle = round(len(order) * share)
         parts = {"weights": order[:middle], "architecture": order[middle:]}
@@ -94,6 +100,8 @@ class Arena:
         """Training loss of a batch, a scalar; computed in float32 outside of autocast."""
         import torch
 
+        from nas360.baselines.device import autocast_dtype
+
         dtype = autocast_dtype(self.recipe.precision, self.device)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             output = model(batch.x)
@@ -101,6 +109,8 @@ class Arena:
 
     @cached_property
     def _loss(self) -> Loss:
+        from nas360.baselines.losses import make_loss
+
         return make_loss(self.spec.loss, self.recipe.label_smoothing)
 
 

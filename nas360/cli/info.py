@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,8 +78,9 @@ def info(
             _line(key, shown[key])
 
 
+COLUMNS = 80
 LABELS = 25
-"""Columns of the names, indentation included."""
+"""Columns of a line, and of the names in it, indentation included."""
 
 _WORDS = {None: "none", True: "yes", False: "no"}
 
@@ -92,10 +94,18 @@ def _line(key: str, value: Any, depth: int = 1) -> None:
             if name != "name" or depth == 1:
                 _line(name, member, depth + 1)
         return
+    shown = _word(value)
+    # long lists, such as a cell's, go on below themselves
+    lines = textwrap.wrap(shown, COLUMNS - len(label)) if isinstance(value, list) else [shown]
+    for number, line in enumerate(lines or [""]):
+        console.print(escape((label if number == 0 else " " * len(label)) + line), highlight=False, soft_wrap=True)
+
+
+def _word(value: Any) -> str:
+    """A value for people; the members of a member of a list stand together, as `sep_conv_3x3 0`."""
     if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    shown = _WORDS[value] if value is None or isinstance(value, bool) else str(value)
-    console.print(escape(label + shown), highlight=False, soft_wrap=True)
+        return ", ".join(" ".join(map(_word, one)) if isinstance(one, list) else _word(one) for one in value)
+    return _WORDS[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def describe(name: str, task: str, given: str | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from nas360.baselines.cost import TRAINING, Cost
 from nas360.baselines.method import METHODS
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.schedule import Constant, Cosine, MultiStep
+from nas360.baselines.values import plain
 from nas360.errors import RunError
 from nas360.loaders import TASKS
 
@@ -115,12 +116,52 @@ def test_recipes_of_the_paper() -> None:
     assert set(PAPER) == set(TASKS)
     for method in METHODS.values():
         assert set(method.overrides) <= set(TASKS), "an override for a task that does not exist"
+    for method in (METHODS["wrn"], METHODS["resnet1d"]):
         for task in TASKS.values():
             recipe = method.recipe_for(task.spec)
             assert (recipe.batch_size, recipe.optimiser.lr) == PAPER[task.spec.id]
             assert recipe.epochs == 200
             assert recipe.optimiser == replace(SGD, lr=recipe.optimiser.lr)
             json.dumps(recipe.public(), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_recipes_and_searches_are_plain_values(name: str) -> None:
+    method = METHODS[name]
+    for task in TASKS.values():
+        json.dumps(method.recipe_for(task.spec).public(), allow_nan=False)
+        if method.search is not None:
+            assert {*method.search.overrides, *method.search.changes} <= set(TASKS)
+            algorithm = method.search.algorithm_for(task.spec)
+            assert json.loads(json.dumps(plain(algorithm), allow_nan=False))["id"] == algorithm.id
+            json.dumps(method.search.recipe_for(task.spec).public(), allow_nan=False)
+
+
+GAEA = {
+    "cifar100": (256, 128, 36),
+    "spherical": (64, 64, 36),
+    "ninapro": (256, 128, 36),
+    "fsd50k": (32, 32, 16),
+    "darcy_flow": (4, 4, 36),
+    "psicov": (8, 4, 36),
+    "cosmic": (8, 4, 36),
+    "ecg": (128, 180, 36),
+    "satellite": (4096, 1024, 36),
+    "deepsea": (128, 64, 36),
+}
+"""Batches of search and final training, and the final width."""
+
+
+def test_recipes_of_gaea() -> None:
+    method = METHODS["gaea"]
+    assert method.search is not None and method.final is not None
+    for task in TASKS.values():
+        spec = task.spec
+        search, final = method.search.recipe_for(spec), method.recipe_for(spec)
+        width = method.final(method.space.default(spec), spec).width
+        assert (search.batch_size, final.batch_size, width) == GAEA[spec.id]
+        assert (search.epochs, search.optimiser.lr, final.epochs, final.optimiser.lr) == (50, 0.1, 150, 0.025)
+        assert (search.clip_norm, final.clip_norm, final.drop_path) == (5.0, 5.0, 0.3)
 
 
 def plan(
