@@ -104,3 +104,40 @@ class Cosine:
             return (step + 1) / rising
         progress = (step - rising) / max(1, steps - rising)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """Rises exponentially over some steps, then falls to 0 as a power of what is left, step by step.
+
+    Source: Chen et al. 2017 (DeepLabv3), section 4.1, for the fall.
+
+    Attributes:
+        power: of the share of steps that is left, above 0; 1 falls linearly.
+        warmup_steps: steps that rise, at most a tenth of the training.
+        start: factor of the first step, in (0, 1].
+
+    Example:
+        >>> schedule = Polynomial(power=1.0, warmup_steps=2, start=0.01)
+        >>> [round(schedule.factor(step, 1, 20), 2) for step in (0, 1, 2, 11, 19)]
+        [0.01, 0.1, 1.0, 0.5, 0.06]
+    """
+
+    power: float = 0.9
+    warmup_steps: int = 0
+    start: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.power < math.inf:
+            raise RunError(f"power {self.power} is not a finite number above 0")
+        if self.warmup_steps < 0:
+            raise RunError(f"{self.warmup_steps} warm-up steps are fewer than 0")
+        if not 0 < self.start <= 1:
+            raise RunError(f"factor {self.start} of the first step is not in (0, 1]")
+
+    def factor(self, step: int, steps_per_epoch: int, steps: int) -> float:
+        """See `Schedule.factor`."""
+        rising = min(self.warmup_steps, steps // 10)
+        if step < rising:
+            return float(self.start ** (1 - step / rising))
+        return float((1 - (step - rising) / max(1, steps - rising)) ** self.power)

@@ -15,15 +15,20 @@ LABELS |= {"sep_conv_3x3": "sep conv 3", "sep_conv_5x5": "sep conv 5"}
 LABELS |= {"dil_conv_3x3": "dil conv 3", "dil_conv_5x5": "dil conv 5"}
 FILLS = {"max": "#e8e8e8", "avg": "#e8e8e8", "skip": "#ffffff", "sep": "#cfe3f7", "dil": "#f9dfc3"}
 
-WIDTH, HEIGHT = 1040, 400
-"""Of the picture of one cell."""
-
 TITLE = 44
 """Height of a line above all cells."""
 
 LABEL = (96, 26)
 STEP_X, STEP_Y, TOP = 190, 80, 70
 ALIKE = 'font-family="sans-serif" font-size="14" text-anchor="middle" dominant-baseline="central"'
+
+
+def size(nodes: int) -> tuple[int, int]:
+    """Width and height of the picture of a cell."""
+    return 280 + nodes * STEP_X, 80 + nodes * STEP_Y
+
+
+WIDTH, HEIGHT = size(NODES)
 
 
 def draw(architecture: DartsArchitecture, name: str = "", *, reduction: bool = True) -> str:
@@ -36,12 +41,12 @@ def draw(architecture: DartsArchitecture, name: str = "", *, reduction: bool = T
     """
     cells = {"normal cell": architecture.normal} | ({"reduction cell": architecture.reduce} if reduction else {})
     top = TITLE if name else 0
-    head = _text(WIDTH // 2, TITLE // 2, _safe(name), "bold") if name else ""
+    head = text(WIDTH // 2, TITLE // 2, safe(name), "bold") if name else ""
     parts = [
-        f'<g transform="translate(0 {top + HEIGHT * row})">{_cell(cell, title)}</g>'
+        f'<g transform="translate(0 {top + HEIGHT * row})">{cell_group(cell, title)}</g>'
         for row, (title, cell) in enumerate(cells.items())
     ]
-    return _document(head + "".join(parts), top + HEIGHT * len(cells), name or str(architecture))
+    return document(head + "".join(parts), (WIDTH, top + HEIGHT * len(cells)), name or str(architecture))
 
 
 def draw_cell(cell: Cell, title: str = "") -> str:
@@ -55,28 +60,39 @@ def draw_cell(cell: Cell, title: str = "") -> str:
         RunError: it is no cell.
     """
     check_cell(cell, "drawn")
-    return _document(_cell(cell, title), HEIGHT, title or "a cell")
+    return document(cell_group(cell, title), (WIDTH, HEIGHT), title or "a cell")
 
 
-def _document(body: str, height: int, title: str) -> str:
+def document(body: str, size: tuple[int, int], title: str) -> str:
+    """A whole SVG document.
+
+    Args:
+        body: elements.
+        size: width and height.
+        title: any text.
+    """
+    width, height = size
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-        f'role="img"><title>{_safe(title)}</title>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img"><title>{safe(title)}</title>'
         f'<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>'
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>{body}</svg>\n'
+        f'<rect width="{width}" height="{height}" fill="#fff"/>{body}</svg>\n'
     )
 
 
-def _cell(cell: Cell, title: str) -> str:
-    lines, boxes = [], [_text(WIDTH // 2, 16, _safe(title))] if title else []
+def cell_group(cell: Cell, title: str) -> str:
+    """Elements that show a cell of any number of nodes, within its `size`."""
+    nodes = len(cell) // 2
+    width, _ = size(nodes)
+    lines, boxes = [], [text(width // 2, 16, safe(title))] if title else []
     # where each state's line starts: below the two inputs, and below every node
     starts = [(46, 57), (118, 57)]
     for (x, _), name in zip(starts, ("c_{k-2}", "c_{k-1}"), strict=True):
         boxes.append(_box(x - 32, 31, 64, 26, _state, name, "#dff0d8"))
-    end = WIDTH - 90
+    end = width - 90
     used: dict[int, list[int]] = {}
-    for node in range(NODES):
+    for node in range(nodes):
         left, middle = 175 + node * STEP_X, TOP + 28 + node * STEP_Y
         centre = left + LABEL[0] + 50
         for gene, y in zip(cell[2 * node : 2 * node + 2], (middle - 17, middle + 17), strict=True):
@@ -85,12 +101,12 @@ def _cell(cell: Cell, title: str) -> str:
             used.setdefault(x, []).append(y)
             lines.append(_line(f"M{left + LABEL[0]} {y}L{centre - 17} {middle + (y - middle) // 3}"))
             fill = FILLS[gene.operation.split("_")[0]]
-            boxes.append(_box(left, y - LABEL[1] // 2, *LABEL, _text, LABELS[gene.operation], fill))
+            boxes.append(_box(left, y - LABEL[1] // 2, *LABEL, text, LABELS[gene.operation], fill))
         lines.append(_line(f"M{centre + 18} {middle}H{end}"))
         boxes.append(f'<circle cx="{centre}" cy="{middle}" r="18" fill="#cfe3f7" stroke="#444"/>')
-        boxes.append(_text(centre, middle, str(node)))
+        boxes.append(text(centre, middle, str(node)))
         starts.append((centre, middle + 18))
-    boxes.append(_box(end, TOP, 64, NODES * STEP_Y, _state, "c_{k}", "#fcf3cf"))
+    boxes.append(_box(end, TOP, 64, nodes * STEP_Y, _state, "c_{k}", "#fcf3cf"))
     # a dot where a line parts; lines that cross without one have nothing to do with each other
     dots = [
         f'<circle class="dot" cx="{x}" cy="{y}" r="3" fill="#444"/>' for x, ys in used.items() for y in sorted(ys)[:-1]
@@ -107,17 +123,18 @@ def _box(x: int, y: int, width: int, height: int, write: Callable[[int, int, str
     return box + write(x + width // 2, y + height // 2, label)
 
 
-def _safe(text: str) -> str:
+def safe(words: str) -> str:
     """Any text as the content of an XML element, on one line; what XML cannot hold is a question mark."""
-    shown = "".join(sign if sign.isprintable() else "?" for sign in text)
+    shown = "".join(sign if sign.isprintable() else "?" for sign in words)
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _text(x: int, y: int, label: str, weight: str = "normal") -> str:
+def text(x: int, y: int, label: str, weight: str = "normal") -> str:
+    """A label around a point, whose content is XML already."""
     return f'<text x="{x}" y="{y}" font-weight="{weight}" {ALIKE}>{label}</text>'
 
 
 def _state(x: int, y: int, label: str) -> str:
     """The label of a cell's input or output, `c_{k}`, with its index set low."""
     name, _, index = label.partition("_{")
-    return _text(x, y, f'{name}<tspan font-size="10" dy="4">{index[:-1]}</tspan>')
+    return text(x, y, f'{name}<tspan font-size="10" dy="4">{index[:-1]}</tspan>')

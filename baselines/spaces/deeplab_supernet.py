@@ -7,6 +7,7 @@ in all for a batch of 8 at 128 × 128, in float32; with checkpointing it keeps i
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -82,12 +83,57 @@ class TrellisRelaxation:
         )
 
 
-def _choices(relaxation: TrellisRelaxation) -> Tensor:
-    """Which transitions share a weight of 1: (transitions,) int64, numbered from 0."""
-    by_source = relaxation.choice == "successors"
-    keys = [(step.layer, step.source if by_source else step.target) for step in relaxation.trellis.transitions]
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    return torch.tensor([numbers[key] for key in keys])
+@dataclass(frozen=True)
+class Choices:
+    """The transitions of a trellis by what shares a weight of 1.
+
+    A row is a level of a layer; its three columns are the transitions into it from the finer level, from itself and
+    from the coarser one, or those out of it to them. Some are not there, at the border and in the first layers.
+
+    Attributes:
+        trellis: layers and levels.
+        choice: `TrellisRelaxation.choice`.
+    """
+
+    trellis: Trellis
+    choice: Choice
+
+    @property
+    def name(self) -> str:
+        """Of the parameters; says all that `named` must know."""
+        kind = "into" if self.choice == "predecessors" else "out_of"
+        return f"{kind}_{self.trellis.layers}x{self.trellis.levels}.beta"
+
+    @staticmethod
+    def named(name: str) -> Choices | None:
+        """The choices whose parameters have a name; None if there are none."""
+        found = re.fullmatch(r"(into|out_of)_([1-9]\d{0,2})x([1-4])\.beta", name)
+        if found is None:
+            return None
+        choice: Choice = "predecessors" if found[1] == "into" else "successors"
+        return Choices(Trellis(int(found[2]), int(found[3])), choice)
+
+    @property
+    def rows(self) -> tuple[tuple[int, int], ...]:
+        """(layer, level), for `successors` of the layer before."""
+        earlier = 0 if self.choice == "predecessors" else 1
+        layers = range(self.trellis.layers)
+        return tuple((layer, level) for layer in layers for level in self.trellis.reached(layer - earlier))
+
+    def places(self) -> Tensor:
+        """(transitions,) int64: where each transition of the trellis is among the rows · 3 weights."""
+        rows = {row: number for number, row in enumerate(self.rows)}
+        found = []
+        for step in self.trellis.transitions:
+            here, there = (step.target, step.source) if self.choice == "predecessors" else (step.source, step.target)
+            found.append(3 * rows[step.layer, here] + there - here + 1)
+        return torch.tensor(found)
+
+    def there(self) -> Tensor:
+        """(rows, 3) bool: which weights belong to a transition."""
+        mask = torch.zeros(3 * len(self.rows), dtype=torch.bool)
+        mask[self.places()] = True
+        return mask.view(-1, 3)
 
 
 class _Mixed(nn.Module):
@@ -121,36 +167,31 @@ class _Mixed(nn.Module):
             if level == 0:
                 nn.init.zeros_(head.get_parameter("bias"))
             self.heads.append(head)
-        choices = _choices(relaxation)
-        alpha, beta = torch.full((len(EDGES), len(OPERATIONS)), 1 / len(OPERATIONS)), 1 / choices.bincount()[choices]
+        choices = Choices(trellis, relaxation.choice)
+        there = choices.there()
+        alpha = torch.full((len(EDGES), len(OPERATIONS)), 1 / len(OPERATIONS))
+        beta = (1 / there.sum(dim=1, keepdim=True)).repeat(1, 3)
         if relaxation.mixing == "softmax":
             alpha, beta = (1e-3 * torch.randn_like(start) for start in (alpha, beta))
         self.alpha, self.beta = nn.Parameter(alpha), nn.Parameter(beta)
+        self.choices = choices
         self.register_buffer("rows", torch.tensor(ROWS), persistent=False)
-        self.register_buffer("choices", choices, persistent=False)
-        # a row for each choice, filled up with the place of a weight that is none
-        members = [(choices == choice).nonzero().flatten() for choice in range(int(choices.max()) + 1)]
-        table = nn.utils.rnn.pad_sequence(members, batch_first=True, padding_value=len(choices))
-        self.register_buffer("table", table, persistent=False)
-        column = (choices[:, None] == choices).tril(-1).sum(dim=1)
-        self.register_buffer("place", choices * table.shape[1] + column, persistent=False)
+        self.register_buffer("there", there, persistent=False)
+        self.register_buffer("places", choices.places(), persistent=False)
 
     rows: Tensor
-    choices: Tensor
-    table: Tensor
-    place: Tensor
+    there: Tensor
+    places: Tensor
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        """(20, 8) weights of operations on their edge, and (transitions,) of transitions."""
+        """(20, 8) weights of operations on their edge, and (rows, 3) of transitions; of those that are not there, 0."""
         if self.relaxation.mixing == "simplex":
-            return self.alpha, self.beta
-        none = self.beta.new_full((1,), -torch.inf)
-        beta = torch.cat([self.beta, none])[self.table].softmax(dim=1).flatten()[self.place]
-        return self.alpha.softmax(dim=1), beta
+            return self.alpha, self.beta * self.there
+        return self.alpha.softmax(dim=1), self.beta.masked_fill(~self.there, -torch.inf).softmax(dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         size, alpha, beta = tuple(x.shape[2:]), *self.weights()
-        mixture = alpha[self.rows]
+        mixture, beta = alpha[self.rows], beta.flatten()[self.places]
         before: dict[int, Tensor] = {}
         last: dict[int, Tensor] = {0: self.stem(x)}
         features = last
@@ -181,8 +222,8 @@ class _Mixed(nn.Module):
 class TrellisSupernet(ends.Padded):
     """A `Supernet` of the Auto-DeepLab space, for images of any size.
 
-    Architecture parameters: `alpha` (20, 8), rows as `deeplab_architecture.EDGES`, columns as `OPERATIONS`, the same in
-    all cells; `beta` (transitions,), as `Trellis.transitions`.
+    Architecture parameters: `cell.alpha` (20, 8), rows as `deeplab_architecture.EDGES`, columns as `OPERATIONS`, the
+    same in all cells; and (rows, 3) of the transitions, rows as `Choices.rows`, under a name that says the trellis.
 
     The input is padded with zeros to a multiple of the coarsest stride, the output cropped. A cell at a level takes
     its older input from the layer before last at that level; where there is none, the edges from it are left out. Every
@@ -222,15 +263,25 @@ class TrellisSupernet(ends.Padded):
         return [parameter for parameter in self.parameters() if id(parameter) not in apart]
 
     def architecture_parameters(self) -> dict[str, nn.Parameter]:
-        """`alpha` and `beta`."""
-        return {"alpha": self.mixed.alpha, "beta": self.mixed.beta}
+        """`cell.alpha`, and the transitions' under `Choices.name`."""
+        return {"cell.alpha": self.mixed.alpha, self.mixed.choices.name: self.mixed.beta}
 
     def simplices(self) -> dict[str, Tensor]:
-        """Alphas: one simplex an edge. Betas: one for each level of each layer, as `TrellisRelaxation.choice` says."""
-        edge = torch.arange(len(EDGES), device=self.mixed.rows.device)
-        return {"alpha": edge.unsqueeze(1).repeat(1, len(OPERATIONS)), "beta": self.mixed.choices}
+        """Alphas: one simplex an edge. Betas: one a row; a weight of no transition is by itself and does nothing."""
+        rows, columns = self.mixed.alpha.shape
+        edge = torch.arange(rows, device=self.mixed.rows.device).unsqueeze(1).repeat(1, columns)
+        there = self.mixed.there
+        row = torch.arange(len(there), device=there.device).unsqueeze(1).repeat(1, 3)
+        row[~there] = len(there) + torch.arange(int((~there).sum()), device=there.device)
+        return {"cell.alpha": edge, self.mixed.choices.name: row}
 
     def mixture(self) -> dict[str, Tensor]:
-        """The weights that the forward pass mixes with; see `Supernet.mixture`."""
-        alpha, beta = self.mixed.weights()
-        return {"alpha": alpha.detach().clone(), "beta": beta.detach().clone()}
+        """The weights that the forward pass mixes with; see `Supernet.mixture`. Those of no transition are 0."""
+        weights = zip(self.architecture_parameters(), self.mixed.weights(), strict=True)
+        return {name: weight.detach().clone() for name, weight in weights}
+
+    def lifts(self) -> Tensor:
+        """(transitions,): each weight as a multiple of what equal weights would give it, detached."""
+        _, beta = self.mixed.weights()
+        # in the weights' precision, in which a third is a third of 1
+        return (beta * self.mixed.there.sum(dim=1, keepdim=True)).detach().flatten()[self.mixed.places]

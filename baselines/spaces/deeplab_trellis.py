@@ -10,9 +10,10 @@ import numpy as np
 from torch import nn
 
 from nas360.baselines import ends
-from nas360.baselines.spaces import deeplab_architecture, deeplab_network
-from nas360.baselines.spaces.darts_genotypes import decode_cell, sample_cell
+from nas360.baselines.spaces import deeplab_architecture, deeplab_drawing, deeplab_network
+from nas360.baselines.spaces.darts_genotypes import OPERATIONS, decode_cell, sample_cell
 from nas360.baselines.spaces.deeplab_architecture import (
+    EDGES,
     LEVELS,
     NODES,
     PAPERS_PATH,
@@ -20,7 +21,7 @@ from nas360.baselines.spaces.deeplab_architecture import (
     DeeplabArchitecture,
 )
 from nas360.baselines.spaces.deeplab_paths import FINEST, Trellis
-from nas360.baselines.spaces.deeplab_supernet import TrellisRelaxation, TrellisSupernet
+from nas360.baselines.spaces.deeplab_supernet import Choices, TrellisRelaxation, TrellisSupernet
 from nas360.errors import RunError
 from nas360.task import TaskSpec
 
@@ -95,12 +96,28 @@ class DeeplabTrellis:
         The reference's factor 2/3 on these levels does the same. Each node takes the two inputs with the largest weight
         of an operation, and that operation, never `none`, which the reference allows.
         """
-        weights, groups = supernet.mixture(), supernet.simplices()["beta"]
-        # in the weights' precision, in which a third is a third of 1
-        lift = weights["beta"] * groups.bincount()[groups]
-        levels = supernet.relaxation.trellis.strongest(lift.cpu().numpy())
-        cell = decode_cell(weights["alpha"].cpu().numpy(), NODES)
+        levels = supernet.relaxation.trellis.strongest(supernet.lifts().cpu().numpy())
+        cell = decode_cell(supernet.mixture()["cell.alpha"].cpu().numpy(), NODES)
         return DeeplabArchitecture(tuple(FINEST << level for level in levels), cell)
+
+    def labels(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Edges and operations, or levels of layers and where a transition leads; see `Labelled.labels`."""
+        if name == "cell.alpha":
+            sources = ("c(k-2)", "c(k-1)", *map(str, range(NODES)))
+            return tuple(f"{sources[source]} → {node}" for source, node in EDGES), OPERATIONS
+        choices = Choices.named(name)
+        if choices is None:
+            raise RunError(
+                f"Auto-DeepLab has no architecture parameter {name!r}; cell.alpha, or into_LxK.beta and "
+                f"out_of_LxK.beta for L layers and K levels"
+            )
+        into = choices.choice == "predecessors"
+        rows = tuple(f"layer {layer + 1 - (not into)}, stride {FINEST << level}" for layer, level in choices.rows)
+        return rows, tuple(f"{'from' if into else 'to'} {where}" for where in ("finer", "the same", "coarser"))
+
+    def draw(self, architecture: DeeplabArchitecture, name: str = "") -> str:
+        """The path through the trellis, and below it the cell, as an SVG document; see `Drawn.draw`."""
+        return deeplab_drawing.draw(architecture, name)
 
 
 DEEPLAB_TRELLIS = DeeplabTrellis()

@@ -78,8 +78,9 @@ def test_the_same_numbers_as_one_module_an_operation_and_edge(plain: ModuleType,
     gradient = torch.randn_like(out)
     out.backward(gradient)
     expected.backward(gradient)
-    for name, parameter in ours.architecture_parameters().items():
-        torch.testing.assert_close(parameter.grad, getattr(theirs, name).grad, rtol=1e-7, atol=1e-9)
+    for name in ("alpha", "beta"):
+        parameter, other = getattr(ours.mixed, name), getattr(theirs, name)
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-7, atol=1e-9)
     for name, mine in ours.mixed.cells.items():
         with torch.no_grad():
             for parameter in mine.parameters():
@@ -140,21 +141,21 @@ def test_mixtures_are_distributions(choice: Any, mixing: Any) -> None:
     relaxation = TrellisRelaxation(layers=5, levels=4, width=2, choice=choice, mixing=mixing)
     made = DEEPLAB_TRELLIS.relax(TASKS["cosmic"].spec, relaxation)
     groups, weights = made.simplices(), made.mixture()
-    assert list(groups) == ["alpha", "beta"] == list(weights) == list(made.architecture_parameters())
+    beta = f"{'into' if choice == 'predecessors' else 'out_of'}_5x4.beta"
+    assert list(groups) == ["cell.alpha", beta] == list(weights) == list(made.architecture_parameters())
+    steps = relaxation.trellis.transitions
     for name, parameter in made.architecture_parameters().items():
         assert parameter.dtype == torch.float32
         assert groups[name].shape == parameter.shape == weights[name].shape
         assert not weights[name].requires_grad
-        sums = torch.zeros(int(groups[name].max()) + 1).index_add_(0, groups[name].flatten(), weights[name].flatten())
-        torch.testing.assert_close(sums, torch.ones_like(sums))
-    # one choice for each level of each layer that has several, and they are into or out of it
-    steps = relaxation.trellis.transitions
-    sides = [step.target if choice == "predecessors" else step.source for step in steps]
-    by_group: dict[int, set[tuple[int, int]]] = {}
-    for step, side, group in zip(steps, sides, groups["beta"].tolist(), strict=True):
-        by_group.setdefault(group, set()).add((step.layer, side))
-    assert all(len(members) == 1 for members in by_group.values())
-    assert len(by_group) == len({(step.layer, side) for step, side in zip(steps, sides, strict=True)})
+        torch.testing.assert_close(weights[name].sum(dim=1), torch.ones(len(parameter)))
+        rows, columns = DEEPLAB_TRELLIS.labels(name)
+        assert (len(rows), len(columns)) == parameter.shape
+    # as many weights as transitions, one simplex a row, and what is no transition is by itself
+    shown, numbers = weights[beta] > 0, groups[beta]
+    assert int(shown.sum()) == len(steps)
+    assert [len(set(numbers[row][shown[row]].tolist())) for row in range(len(shown))] == [1] * len(shown)
+    assert len(set(numbers.flatten().tolist())) == len(shown) + int((~shown).sum())
     apart = {id(parameter) for parameter in made.weight_parameters()}
     own = {id(parameter) for parameter in made.architecture_parameters().values()}
     assert not apart & own
@@ -164,8 +165,8 @@ def test_mixtures_are_distributions(choice: Any, mixing: Any) -> None:
 def test_a_weight_far_below_another_is_no_zero_by_zero() -> None:
     made = supernet(FINE)
     with torch.no_grad():
-        made.mixed.beta.copy_(torch.linspace(-2000, 2000, len(made.mixed.beta)))
-    assert bool(made.mixture()["beta"].isfinite().all())
+        made.mixed.beta.copy_(torch.linspace(-2000, 2000, made.mixed.beta.numel()).view(-1, 3))
+    assert all(bool(weights.isfinite().all()) for weights in made.mixture().values())
 
 
 @pytest.mark.parametrize("choice", ["predecessors", "successors"])
@@ -182,10 +183,10 @@ def test_gradient_of_a_transition_is_the_finite_difference(choice: Any) -> None:
         for place in [int(index) for index in gradient.flatten().abs().argsort()[[-1, len(gradient) // 2]]]:
             flat, values = parameter.data.view(-1), []
             for sign in (1, -1):
-                flat[place] += sign * 1e-5
+                flat[place] += sign * 1e-6
                 values.append(float(loss().detach()))
-                flat[place] -= sign * 1e-5
-            difference = (values[0] - values[1]) / 2e-5
+                flat[place] -= sign * 1e-6
+            difference = (values[0] - values[1]) / 2e-6
             assert difference == pytest.approx(float(gradient.flatten()[place]), rel=1e-4, abs=1e-6)
 
 
@@ -214,7 +215,8 @@ def test_a_planted_path_and_cell_are_decoded(seed: int) -> None:
     made = DEEPLAB_TRELLIS.relax(TASKS["cosmic"].spec, TrellisRelaxation(width=2))
     steps = {Transition(layer, *step) for layer, step in enumerate(zip((0, *path), path, strict=False))}
     with torch.no_grad():
-        made.mixed.beta.copy_(torch.tensor([5.0 * (step in steps) for step in Trellis(12, 4).transitions]))
+        planted = torch.tensor([5.0 * (step in steps) for step in Trellis(12, 4).transitions])
+        made.mixed.beta.view(-1)[made.mixed.places] = planted
         made.mixed.alpha.zero_()
         # however strong, `none` is never chosen
         made.mixed.alpha[:, 0] = 9
@@ -239,7 +241,7 @@ def test_equal_weights_favour_no_level(choice: Any) -> None:
         (index for index, step in enumerate(made.relaxation.trellis.transitions) if step.target == step.source == 3),
     )
     with torch.no_grad():
-        made.mixed.beta[coarsest] += 0.01
+        made.mixed.beta.view(-1)[made.mixed.places[coarsest]] += 0.01
     assert DEEPLAB_TRELLIS.decode(made).path[-2:] == (32, 32)
 
 
@@ -287,6 +289,20 @@ def test_every_task_and_size(task: str, size: tuple[int, int]) -> None:
         assert parameter.grad is not None
         assert bool(parameter.grad.isfinite().all())
     DEEPLAB_TRELLIS.build(replace(DEEPLAB_TRELLIS.decode(made), width=2), spec)
+
+
+def test_labels_say_where_a_transition_leads() -> None:
+    rows, columns = DEEPLAB_TRELLIS.labels("into_12x4.beta")
+    assert rows[:3] == ("layer 1, stride 4", "layer 1, stride 8", "layer 2, stride 4")
+    assert (len(rows), columns) == (45, ("from finer", "from the same", "from coarser"))
+    rows, columns = DEEPLAB_TRELLIS.labels("out_of_3x2.beta")
+    assert rows == tuple(
+        f"layer {layer}, stride {stride}" for layer, stride in ((0, 4), (1, 4), (1, 8), (2, 4), (2, 8))
+    )
+    assert columns[2] == "to coarser"
+    for name in ("beta", "into_0x4.beta", "into_12x9.beta", "normal.alpha"):
+        with pytest.raises(RunError, match=r"no architecture parameter '.*'; cell\.alpha, or into_LxK\.beta"):
+            DEEPLAB_TRELLIS.labels(name)
 
 
 def test_other_tasks_are_refused(spec_of: SpecOf) -> None:

@@ -67,7 +67,7 @@ class PlainCell(nn.Module):
                 if x is None:
                     continue
                 row = EDGES.index((source, node))
-                for column, layer in enumerate(self.edges[f"{source}_{node}"]):  # type: ignore[arg-type]  # a list
+                for column, layer in enumerate(self.edges[f"{source}_{node}"].children()):
                     term = alpha[row, column] * layer(x)
                     total = term if total is None else total + term
             states.append(total)
@@ -90,11 +90,13 @@ class PlainTrellis(nn.Module):
 
     def level_weights(self) -> dict[tuple[int, int, int], Tensor]:
         """Softmax over the transitions into a level, or out of it."""
-        logits = {
-            (step.layer, step.source, step.target): value
-            for step, value in zip(self.trellis.transitions, self.beta, strict=True)
-        }
         place = 2 if self.choice == "predecessors" else 1
+        steps = [(step.layer, step.source, step.target) for step in self.trellis.transitions]
+        # a row for each layer and level, a column for finer, the same, coarser
+        rows = sorted({(step[0], step[place]) for step in steps})
+        logits = {
+            step: self.beta[rows.index((step[0], step[place])), step[3 - place] - step[place] + 1] for step in steps
+        }
         return {
             key: value.exp() / sum(
                 other.exp() for rival, other in logits.items() if (rival[0], rival[place]) == (key[0], key[place])
