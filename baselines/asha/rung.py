@@ -27,7 +27,7 @@ class Rung:
         self._best: list[tuple[float, int]] = []  # negated
         self._is_best: set[int] = set()
         self._rest: list[tuple[float, int]] = []
-        # not yet promoted; also such as have fallen out of the best since, until they come up
+        # all of the best that may be promoted; also such as have been, or have fallen out, until they come up
         self._waiting: list[tuple[float, int]] = []
 
     def report(self, trial: int, error: float) -> None:
@@ -52,7 +52,7 @@ class Rung:
 
     def _wait(self, error: float, trial: int) -> None:
         self._is_best.add(trial)
-        if trial not in self._promoted and error < math.inf:
+        if error < math.inf:
             heapq.heappush(self._waiting, (error, trial))
 
     def promotable(self) -> int | None:

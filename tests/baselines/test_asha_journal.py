@@ -244,7 +244,8 @@ def test_the_journal_of_another_search_is_refused(tmp_path: Path, settings: Any,
 def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
-    with pytest.raises(RunError, match=r"notes.txt(, line 1: no line of a journal|: | is empty)"):
+    message = "notes.txt, line 1: no line of a journal" if content else "notes.txt is empty"
+    with pytest.raises(RunError, match=message):
         begin(path).__enter__()
     assert path.read_bytes() == content
 
