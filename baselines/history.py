@@ -323,7 +323,8 @@ def _object(content: Mapping[str, Any], name: str, source: str) -> dict[str, Any
 
 def _weights(value: Any, name: str, source: str) -> NDArray[np.float64]:
     """Nested lists of numbers as an array, (…) float64, between 0 and 1."""
-    shape, level = [], [value]
+    shape: list[int] = []
+    level = [value]
     while level and isinstance(level[0], list):
         lengths = {len(part) if isinstance(part, list) else -1 for part in level}
         if len(lengths) > 1 or len(shape) == MAX_DIMENSIONS:

@@ -28,8 +28,8 @@ MAX_PANELS, MAX_LINES = 28, 12
 MAX_NAME = 24
 """Longer names are cut in the picture, in characters."""
 
-ACROSS, PANEL, CURVES, LEGEND, TITLE = 7, 1.15, 2.1, 0.22, 0.3
-"""Panels side by side; heights in inches of a row of them, of the curves above, of a legend's line, of a title."""
+ACROSS, PANEL, CURVES, LEGEND, TITLE, TICKS = 7, 1.15, 2.3, 0.15, 0.3, 0.22
+"""Panels side by side; heights in inches of a row of them, of the curves, of a legend's line, of a title, of ticks."""
 
 WIDTH = 10.0
 
@@ -72,32 +72,43 @@ def plot_search(history: History, path: Path, title: str, labels: Labels | None 
         UserError: the suffix is not a picture's.
         MissingExtraError: matplotlib is not installed.
     """
-    with picture(path, WIDTH, 1.0) as figure:
-        curves = _curves(history)
-        if not curves:
+    entries = () if history.search is None else history.search.entries
+    curves = _curves(history)
+    groups, left_out = _shown(panels(entries, labels))
+    # laid out by hand, which is as good and takes a tenth of the time
+    with picture(path, WIDTH, 1.0, layout=None) as figure:
+        if not curves and not groups:
             raise RunError(f"{path}: nothing to draw, for {history.folder} has no report yet; wait for the first")
-        entries = () if history.search is None else history.search.entries
-        groups, left_out = _shown(panels(entries, labels))
-        heights = [CURVES + TITLE]
-        for group in groups:
-            heights.append(
-                TITLE + PANEL * -(-len(group.rows) // ACROSS) + LEGEND * -(-len(group.columns) // _LEGEND_ACROSS)
-            )
+        heights = [TITLE + (CURVES if curves else 0), *map(_height, groups)]
         figure.set_size_inches(WIDTH, sum(heights))
-        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-        parts[0].suptitle(f" {_text(title)}", fontsize=10, fontweight="bold")
-        for axes, draw in zip(np.atleast_1d(parts[0].subplots(1, len(curves))), curves, strict=True):
-            draw(axes)
-            axes.set_axisbelow(True)
-            axes.grid(color="0.9", linewidth=0.6)
-            axes.spines[["top", "right"]].set_visible(False)
-        for part, group in zip(parts[1:], groups, strict=True):
-            _draw_panels(part, group)
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, hspace=0, squeeze=False)[:, 0]
+        parts[0].text(0.5, 1 - 0.15 / heights[0], f" {_text(title)}", ha="center", va="center", fontweight="bold")
+        if curves:
+            _draw_curves(parts[0], heights[0], curves)
+        for part, height, group in zip(parts[1:], heights[1:], groups, strict=True):
+            _draw_panels(part, height, group)
     return left_out
 
 
-_LEGEND_ACROSS = 9
-"""Labels in a line of a legend."""
+def _draw_curves(part: SubFigure, height: float, curves: Sequence[Callable[[Axes], None]]) -> None:
+    room = {"left": 0.045, "right": 0.99, "top": 1 - (TITLE + 0.25) / height, "bottom": 0.75 / height, "wspace": 0.25}
+    for axes, draw in zip(np.atleast_1d(part.subplots(1, len(curves), gridspec_kw=room)), curves, strict=True):
+        draw(axes)
+        axes.set_axisbelow(True)
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def _height(group: Panels) -> float:
+    """Of a group's part of the picture, in inches."""
+    return TITLE + PANEL * -(-len(group.rows) // ACROSS) + _legend(group)[1] + TICKS
+
+
+def _legend(group: Panels) -> tuple[int, float]:
+    """Labels in a line of the legend, as many as surely fit; and its height in inches."""
+    longest = max(len(_text(label)) for label in group.columns)
+    across = max(1, int(WIDTH / (0.5 + 0.058 * longest)))
+    return across, LEGEND * -(-len(group.columns) // across) + 0.05
 
 
 def panels(entries: Sequence[Entry], labels: Labels | None = None) -> list[Panels]:
@@ -160,16 +171,20 @@ def _shown(groups: list[Panels]) -> tuple[list[Panels], str]:
             left_out.append(f"{len(group.rows) - len(rows)} rows of {group.name}")
         if len(columns) < len(group.columns):
             left_out.append(f"{len(group.columns) - len(columns)} columns of {group.name}, those of the least weights")
-        names, single = (tuple(values[column] for column in columns) for values in (group.columns, group.single))
+        names = tuple(group.columns[column] for column in columns)
+        single = tuple(group.single[column] for column in columns)
         values = group.values[:, rows][:, :, columns]
         shown.append(Panels(group.name, group.rows[:MAX_PANELS], names, single, values, group.epochs))
     return shown, f"left out of the picture: {'; '.join(left_out)}" if left_out else ""
 
 
-def _draw_panels(part: SubFigure, group: Panels) -> None:
-    part.suptitle(f" {_text(group.name)}: weights over epochs", fontsize=9, x=0.01, ha="left")
-    rows = -(-len(group.rows) // ACROSS)
-    grid = part.subplots(rows, ACROSS, sharex=True, sharey=True, squeeze=False)
+def _draw_panels(part: SubFigure, height: float, group: Panels) -> None:
+    part.text(0.01, 1 - 0.12 / height, f" {_text(group.name)}: weights over epochs", va="center", fontsize=9)
+    rows, (across, legend) = -(-len(group.rows) // ACROSS), _legend(group)
+    room = {"left": 0.03, "right": 0.995, "top": 1 - (TITLE + 0.1) / height, "bottom": (legend + TICKS) / height}
+    grid = part.subplots(
+        rows, ACROSS, sharex=True, sharey=True, squeeze=False, gridspec_kw={**room, "wspace": 0.1, "hspace": 0.3}
+    )
     style = [dict(_SINGLE) if single else _style(column) for column, single in enumerate(group.single)]
     top = max(0.05, 1.05 * float(group.values.max(initial=0.0)))
     for number, axes in enumerate(grid.flat):
@@ -188,9 +203,19 @@ def _draw_panels(part: SubFigure, group: Panels) -> None:
         axes.xaxis.set_tick_params(labelbottom=number + ACROSS >= len(group.rows))
     handles, names = grid.flat[0].get_legend_handles_labels()
     part.legend(
-        handles, names, loc="outside lower center", ncols=min(_LEGEND_ACROSS, len(names)), frameon=False, fontsize=7,
-        handlelength=2.6, columnspacing=1.2,
-    )  # fmt: skip
+        handles,
+        names,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0),
+        borderaxespad=0,
+        borderpad=0.2,
+        ncols=min(across, len(names)),
+        frameon=False,
+        fontsize=7,
+        handlelength=2.6,
+        columnspacing=1.2,
+        labelspacing=0.3,
+    )
 
 
 _SINGLE = {"color": "0.6", "linestyle": "-", "linewidth": 2.2, "zorder": 1.9}
@@ -272,7 +297,7 @@ def _draw_entropy(axes: Axes, entries: Sequence[Entry]) -> None:
     _dress(axes, "search: entropy, share of the greatest", "epoch")
     # of a search that has hardly moved, no noise is blown up
     axes.set_ylim(min(0.9, 0.95 * min(value for entry in told for value in entry.entropy.values())), 1.02)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False, fontsize=6.5, handlelength=2.4)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2, frameon=False, fontsize=6.5, handlelength=2.4)
 
 
 def _mark(axes: Axes, x: float, y: float) -> None:

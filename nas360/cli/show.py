@@ -121,17 +121,19 @@ def _reports(title: str, log: Log, history: History) -> None:
 
 
 def _without_common_words(names: Sequence[str]) -> list[str]:
-    """Names without the words that all begin and all end with, as far as something is left of each.
+    """Names without the words that all begin and all end with, as far as something is left of each; equal ones whole.
 
     Example:
         >>> _without_common_words(["DARTS a of 20", "DARTS b of 20"])
         ['a', 'b']
-        >>> _without_common_words(["same", "same"])
-        ['same', 'same']
+        >>> _without_common_words(["DARTS a of 20", "DARTS a of 20"])
+        ['DARTS a of 20', 'DARTS a of 20']
     """
+    if len(set(names)) < 2:
+        return list(names)
     words = [name.split(" ") for name in names]
     for end in (0, -1):
-        while len(words) > 1 and min(map(len, words)) > 1 and len({part[end] for part in words}) == 1:
+        while min(map(len, words)) > 1 and len({part[end] for part in words}) == 1:
             for part in words:
                 part.pop(end)
     return [" ".join(part) for part in words]
