@@ -140,17 +140,6 @@ def test_legends_are_beside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyP
         drawn.append(figure)
 
     monkeypatch.setattr(Figure, "savefig", lay_out)
-    plot_search(history(*cells()), tmp_path / "a.gif", "")
-    assert not list(tmp_path.iterdir())
-
-
-def test_legends_are_beside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matplotlib.figure import Figure
-
-    drawn: list[Any] = []
-    monkeypatch.setattr(
-        Figure, "savefig", lambda figure, *_, **__: (figure.draw_without_rendering(), drawn.append(figure))
-    )
     plot_search(history(*cells()), tmp_path / "a.svg", "a run", DARTS_CELL.labels)
     (figure,) = drawn
     parts = figure.subfigs
