@@ -1,7 +1,7 @@
 """A task with one right answer: which operation a cell needs is known beforehand, and the search must find it.
 
-The signal is white noise s of unit variance, and the target, at every position i, 3/√6 · (s[i - 12] + s[i - 8] + s[i - 4] +
-s[i + 4] + s[i + 8] + s[i + 12]), with zeros beyond the ends. What an architecture makes of it:
+The signal is white noise s of unit variance. The target is, at every position i, 3/√6 times the sum of s[i ± 4],
+s[i ± 8] and s[i ± 12], with zeros beyond the ends. What an architecture makes of it:
 
 - Values of white noise tell nothing of each other. So a network that cannot see s[i ± 8] and s[i ± 12] cannot have less
   error than they make out of the target, about two thirds of its variance, whatever its weights.
@@ -51,7 +51,7 @@ STEPS = 60
 RECIPE = Recipe(Optimiser("sgd", lr=0.1, weight_decay=3e-4), epochs=1, batch_size=16, schedule=Cosine(), clip_norm=5.0)
 GAEA = Bilevel("gaea", Relaxation(width=8, cells=3), ExponentiatedUpdate(0.1), warmup=0.2, looks=1)
 # judged by the networks of three cells of width 8; twice the steps, for GAEA has an architecture step with each
-RANDOM = RandomSearch(candidates=2 * STEPS, shrink=3)
+RANDOM = RandomSearch(candidates=STEPS // 2, shrink=3)
 
 
 class Plain:
