@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas360.baselines.history import Entry, History, best_candidate
+from nas360.baselines.history import History
+from nas360.baselines.reports import Entry, best_candidate
 from nas360.errors import RunError
 from nas360.pictures import COLOURS, GREY, STYLES, picture
 

@@ -113,6 +113,20 @@ class DrawnOnTask(Protocol):
         ...
 
 
+def drawing(space: Drawn, architecture: Any, spec: TaskSpec, name: str = "") -> str:
+    """The picture of an architecture, of what a network for the task has of it, as an SVG document.
+
+    Args:
+        space: of the architecture.
+        architecture: to draw.
+        spec: the task.
+        name: title of the document.
+    """
+    if isinstance(space, DrawnOnTask):
+        return space.draw_on(spec, architecture, name)
+    return space.draw(architecture, name)
+
+
 @dataclass(frozen=True)
 class Relaxation:
     """How a space of discrete choices becomes one network in which all of them are mixed.

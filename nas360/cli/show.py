@@ -17,7 +17,8 @@ from nas360.errors import RunError, UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nas360.baselines.history import Entry, History, Log
+    from nas360.baselines.history import History
+    from nas360.baselines.reports import Entry, Log
     from nas360.results import SeedRow
 
 MOST_LINES = 10
@@ -149,7 +150,7 @@ def _spread(entries: Sequence[Entry]) -> list[Entry]:
 
 def _columns(title: str) -> dict[str, Callable[[Entry], str]]:
     """Heading → text of a report, empty where it has none."""
-    from nas360.baselines.history import mean_entropy
+    from nas360.baselines.reports import mean_entropy
 
     def number(value: float | None, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
@@ -183,10 +184,7 @@ def _short(history: History) -> Callable[[Mapping[str, Any]], str]:
         if space is None:
             text = json.dumps(architecture)
             return text if len(text) <= 60 else f"{text[:59]}…"
-        try:
-            return str(space.from_json(architecture))
-        except RunError as cause:
-            raise RunError(f"{history.folder}: {cause}. Its files are of another version of nas360") from cause
+        return str(_architecture_of(history, space, architecture))
 
     return name
 
@@ -236,7 +234,7 @@ def _plot(history: History, path: Path) -> None:
 
 
 def _draw(history: History, path: Path) -> None:
-    from nas360.baselines.spaces.base import Drawn, DrawnOnTask
+    from nas360.baselines.spaces.base import Drawn, drawing
     from nas360.files import write_text
     from nas360.loaders import TASKS
 
@@ -245,12 +243,16 @@ def _draw(history: History, path: Path) -> None:
         raise RunError(f"{history.folder} has no architecture yet; run on, or wait for the first report of the search")
     if not isinstance(space, Drawn):
         raise RunError(f"architectures of {history.identity.get('method')} cannot be drawn; leave --draw out")
-    try:
-        architecture = space.from_json(found)  # type: ignore[attr-defined]  # a space, beside being drawable
-    except RunError as cause:
-        raise RunError(f"{history.folder}: {cause}. Its files are of another version of nas360") from cause
-    name = _name(history)
-    if isinstance(space, DrawnOnTask) and isinstance(task, str) and task in TASKS:
-        write_text(path, space.draw_on(TASKS[task].spec, architecture, name))
+    architecture, name = _architecture_of(history, space, found), _name(history)
+    if isinstance(task, str) and task in TASKS:
+        write_text(path, drawing(space, architecture, TASKS[task].spec, name))
     else:
         write_text(path, space.draw(architecture, name))
+
+
+def _architecture_of(history: History, space: Any, content: Mapping[str, Any]) -> Any:
+    """What `content` says, in the form of its space."""
+    try:
+        return space.from_json(content)
+    except RunError as cause:
+        raise RunError(f"{history.folder}: {cause}. Its files are of another version of nas360") from cause

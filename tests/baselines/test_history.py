@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas360.baselines.history import best_candidate, mean_entropy, read_history
+from nas360.baselines.history import read_history
+from nas360.baselines.reports import best_candidate, mean_entropy
 from nas360.baselines.runlog import RunLog
 from nas360.errors import ResultError, RunError
 

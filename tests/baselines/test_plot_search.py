@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from nas360.baselines.history import Entry, History, Log
+from nas360.baselines.history import History
 from nas360.baselines.plot_search import MAX_LINES, MAX_PANELS, panels, plot_search
+from nas360.baselines.reports import Entry, Log
 from nas360.baselines.spaces.darts_cell import DARTS_CELL
 from nas360.errors import RunError, UserError
 
