@@ -82,13 +82,40 @@ def batch_norm(
 
 
 def max_pool(spatial_dims: int, kernel: int, *, stride: int = 1) -> nn.Module:
-    """Max pooling with an odd kernel and "same" padding: size s gives ceil(s / stride)."""
-    return _MAX_POOL[spatial_dims](kernel, stride=stride, padding=(kernel - 1) // 2)
+    """Max pooling with "same" padding: size s gives ceil(s / stride); an even kernel takes stride 1 alone."""
+    pool = _MAX_POOL[spatial_dims](kernel, stride=stride, padding=kernel // 2)
+    return pool if kernel % 2 else _EvenPool(pool, stride)
 
 
 def avg_pool(spatial_dims: int, kernel: int, *, stride: int = 1) -> nn.Module:
-    """Average pooling with an odd kernel and "same" padding, the padding not counted: size s gives ceil(s / stride)."""
-    return _AVG_POOL[spatial_dims](kernel, stride=stride, padding=(kernel - 1) // 2, count_include_pad=False)
+    """Average pooling with "same" padding that does not count: size s gives ceil(s / stride); as for `max_pool`."""
+    pool = _AVG_POOL[spatial_dims](kernel, stride=stride, padding=kernel // 2, count_include_pad=False)
+    return pool if kernel % 2 else _EvenPool(pool, stride)
+
+
+def max_of_tiles(spatial_dims: int, size: int) -> nn.Module:
+    """The greatest of every tile of `size` positions, the last of which may be cut: size s gives ceil(s / size)."""
+    return _MAX_POOL[spatial_dims](size, stride=size, ceil_mode=True)
+
+
+class _EvenPool(nn.Module):
+    """Pooling with an even kernel, its odd padding at the end.
+
+    Torch pads both ends alike, which is a window too many; the first one is left out.
+    """
+
+    def __init__(self, pool: nn.Module, stride: int) -> None:
+        super().__init__()
+        if stride != 1:
+            raise ValueError(f"stride {stride} of a pooling with an even kernel must be 1")
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool `x`; its sizes are kept."""
+        y: Tensor = self.pool(x)
+        for dim in range(2, x.ndim):
+            y = y.narrow(dim, 1, x.shape[dim])
+        return y
 
 
 class GlobalPool(nn.Module):
