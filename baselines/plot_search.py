@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Labels = Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]]
 """From the name of a mixture to the labels of its rows and columns; see `spaces.base.Labelled`."""
 
-MAX_PANELS, MAX_LINES = 28, 12
+MAX_PANELS, MAX_LINES = 56, 12
 """Panels of one kind of mixture, and lines in a panel; more cannot be read."""
 
 MAX_NAME = 24

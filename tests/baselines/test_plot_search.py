@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nas360.baselines.history import History
-from nas360.baselines.plot_search import MAX_LINES, MAX_PANELS, panels, plot_search
+from nas360.baselines.plot_search import MAX_LINES, panels, plot_search
 from nas360.baselines.reports import Entry, Log
 from nas360.baselines.spaces.darts_cell import DARTS_CELL
 from nas360.errors import RunError, UserError
@@ -113,8 +113,9 @@ def test_candidates_stand_with_their_errors(tmp_path: Path) -> None:
     assert "validation error of candidates" in texts(tmp_path / "b.svg")
 
 
-def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
-    weights = np.random.default_rng(0).dirichlet(np.ones(MAX_LINES + 3), size=MAX_PANELS + 5)
+def test_what_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas360.baselines.plot_search.MAX_PANELS", 9)
+    weights = np.random.default_rng(0).dirichlet(np.ones(MAX_LINES + 3), size=9 + 5)
     weights[:, 4] = 0
     told = plot_search(history(Entry(1, mixture={"big": weights})), tmp_path / "a.svg", "big")
     assert told == "left out of the picture: 5 rows of big; 3 columns of big, those of the least weights"
