@@ -24,7 +24,7 @@ def draw(architecture: DenseBlockArchitecture, name: str = "") -> str:
 
     Args:
         architecture: the network.
-        name: a line above; plain text.
+        name: a line above; any text.
     """
     widest = max(architecture.stem, *(block.width for block in architecture.blocks))
     chain = [(architecture.stem, 1, 1), *((b.width, b.layers, b.stride) for b in architecture.blocks)]
@@ -52,15 +52,20 @@ def draw(architecture: DenseBlockArchitecture, name: str = "") -> str:
     legend += '<tspan fill="#a8641f">the first of a block changes width and size</tspan>'
     parts.append(f'<text x="{MARGIN}" y="{HEIGHT - 14}" font-family="sans-serif" font-size="11">{legend}</text>')
     if name:
-        title = f'<text x="{MARGIN}" y="20" font-family="sans-serif" font-size="15">{escape(name)}</text>'
-        parts.insert(0, title)
+        parts.append(f'<text x="{MARGIN}" y="20" font-family="sans-serif" font-size="15">{_safe(name)}</text>')
     total = max(total, 440, 2 * MARGIN + 9 * len(name))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{HEIGHT}" viewBox="0 0 {total} {HEIGHT}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{HEIGHT}" viewBox="0 0 {total} {HEIGHT}" '
+        f'role="img"><title>{_safe(name or str(architecture))}</title>'
         f'<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>'
         f'<rect width="{total}" height="{HEIGHT}" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
+
+
+def _safe(text: str) -> str:
+    """Any text as the content of an XML element; what XML cannot hold is a question mark."""
+    return escape("".join(sign if sign.isprintable() else "?" for sign in text))
 
 
 def _bar(x: int, height: int, fill: str) -> str:

@@ -189,6 +189,9 @@ IMAGE_LATE = _strided(LONG, 1, 2, 2, 1)
 IMAGE_THRICE = _strided(LONG, 2, 2, 2, 1)
 """As LONG; all but the last stage halve, which suits large images."""
 
+SIGNAL_LONG = IMAGE_THRICE
+"""The same stages for a signal; a table knows no dimensions."""
+
 
 def usual_table(spec: TaskSpec) -> Table:
     """The table for a task of which the spec alone is known.
