@@ -22,8 +22,19 @@ from nas360.baselines.spaces.darts_supernet import CONVOLUTIONS
 from nas360.baselines.spaces.deeplab_architecture import EDGES, NODES
 from nas360.baselines.spaces.deeplab_parts import DIMS, Preparation, uniform
 
-SOURCES = NODES + 1
-"""Sources of edges: two inputs, and every node but the last."""
+CHUNK = 128
+"""Channels of one operation that are computed together at most."""
+
+TWICE = tuple(name for name, (_, _, stages) in CONVOLUTIONS.items() if stages == 2)
+"""Operations of two rounds of convolutions; they come before those of one."""
+
+NORMED = (*CONVOLUTIONS, "max_pool_3x3", "avg_pool_3x3")
+"""Operations that end in a batch norm, in the order of their channels."""
+
+COLUMNS = [OPERATIONS.index(name) for name in NORMED]
+"""Their columns of the mixture."""
+
+SKIP = OPERATIONS.index("skip_connect")
 
 
 def nodes_after(source: int) -> range:
@@ -31,13 +42,75 @@ def nodes_after(source: int) -> range:
     return range(max(0, source - 1), NODES)
 
 
-ROWS = tuple(EDGES.index((source, node)) for source in range(SOURCES) for node in nodes_after(source))
+ROWS = tuple(EDGES.index((source, node)) for source in range(NODES + 1) for node in nodes_after(source))
 """The rows of `EDGES` by source, then by node: the order in which a cell keeps its edges."""
 
-CHUNK = 128
-"""Channels that are computed together at most."""
 
-SKIP = OPERATIONS.index("skip_connect")
+class Edges(nn.Module):
+    """All candidates on some edges that leave one source.
+
+    Args:
+        count: number of edges.
+        width: channels of a node.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.count, self.width = count, width
+        self.depthwise = nn.ParameterDict()
+        for name, (kernel, _, stages) in CONVOLUTIONS.items():
+            for stage in range(stages):
+                self.depthwise[f"{name}_{stage}"] = uniform(kernel**DIMS, count * width, 1, kernel, kernel)
+        self.inner = uniform(width, len(TWICE) * count, width, width)
+        self.outer = uniform(width, len(CONVOLUTIONS) * count, width, width)
+        self.inner_norms, self.outer_norms = Norms(len(TWICE) * count * width), Norms(len(NORMED) * count * width)
+        one, all_edges = torch.eye(width), torch.eye(count * width)
+        self.register_buffer("one", one, persistent=False)
+        self.register_buffer("copies", one.repeat(1, count), persistent=False)
+        self.register_buffer("pooled", one.repeat((len(NORMED) - len(CONVOLUTIONS)) * count, 1, 1), persistent=False)
+        # each edge leads to a node of its own
+        self.register_buffer("to_node", all_edges.repeat(len(NORMED), 1), persistent=False)
+        # passes on what it is given; `cost.measure` counts the numbers that such innermost modules write
+        self.written = nn.Identity()
+
+    one: Tensor
+    copies: Tensor
+    pooled: Tensor
+    to_node: Tensor
+
+    def forward(
+        self, source: Tensor, active: Tensor, pools: tuple[Tensor, Tensor], weights: Tensor, *, again: bool
+    ) -> Tensor:
+        """The weighted sums of all candidates.
+
+        Args:
+            source: (n, width, height, width'), channels-last.
+            active: the same after ReLU.
+            pools: its maxima and averages, (positions, width).
+            weights: (edges, 8).
+            again: whether this batch was here before, so that running statistics have learnt from it.
+
+        Returns:
+            (positions, edges · width).
+        """
+        taps = [self.depthwise[f"{name}_0"] for name in CONVOLUTIONS]
+        outs = fan(active, self.copies, taps, [dilation for _, dilation, _ in CONVOLUTIONS.values()], 1)
+        outs = [self.written(out) for out in outs]
+        inner = torch.cat([matrix(out) for out in outs[: len(TWICE)]], dim=1)
+        inner = self.written(norm_relu(inner, self.inner, _running(self.inner_norms, again=again)))
+        for index, (name, part) in enumerate(zip(TWICE, inner.chunk(len(TWICE), dim=1), strict=True)):
+            outs[index] = self.written(depthwise(image(part.contiguous(), sizes(source)), self.depthwise[f"{name}_1"]))
+        every = torch.cat([matrix(out) for out in outs] + [pool.repeat(1, self.count) for pool in pools], dim=1)
+        candidate = Candidate(
+            self.written(every), torch.cat([self.outer, self.pooled]), _running(self.outer_norms, again=again), 0
+        )
+        out = self.written(mix([candidate], weights[:, COLUMNS].T.reshape(-1, 1), self.to_node))
+        return torch.addmm(out, matrix(source), torch.kron(weights[:, SKIP].unsqueeze(0), self.one))
+
+
+def _running(norms: Norms, *, again: bool) -> Running:
+    part = norms.part(0, len(norms.mean))
+    return Running(part.mean.clone(), part.variance.clone(), part.training) if again else part
 
 
 class TrellisCell(nn.Module):
@@ -60,20 +133,14 @@ class TrellisCell(nn.Module):
         self.pre_before = None if before is None else Preparation(before, width, affine=False)
         self.pre_lasts = nn.ModuleList(Preparation(channels, width, affine=False) for channels in lasts)
         # edges of a missing input are not there
-        self.first = NODES if before is None else 0
-        edges = len(EDGES) - self.first
-        self.depthwise, self.pointwise, self.norms = nn.ParameterDict(), nn.ParameterDict(), nn.ModuleDict()
-        for name, (kernel, _, stages) in CONVOLUTIONS.items():
-            for stage in range(stages):
-                self.depthwise[f"{name}_{stage}"] = uniform(kernel**DIMS, edges, width, kernel, kernel)
-                self.pointwise[f"{name}_{stage}"] = uniform(width, edges, width, width)
-                self.norms[f"{name}_{stage}"] = Norms(edges * width)
-        for name in ("max_pool_3x3", "avg_pool_3x3"):
-            self.norms[name] = Norms(edges * width)
-        self.register_buffer("eye", torch.eye(NODES * width), persistent=False)
-        self._recomputing = False
-
-    eye: Tensor
+        self.first = 0 if before is not None else 1
+        self.edges = nn.ModuleDict()
+        size = max(1, CHUNK // width)
+        for source in range(self.first, NODES + 1):
+            count = len(nodes_after(source))
+            parts = (Edges(min(size, count - done), width) for done in range(0, count, size))
+            self.edges[str(source)] = nn.ModuleList(parts)
+        self._again = False
 
     def forward(
         self, before: Tensor | None, lasts: list[Tensor], size: tuple[int, int], mixture: Tensor, level: Tensor
@@ -103,14 +170,14 @@ class TrellisCell(nn.Module):
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         @contextmanager
-        def again() -> Iterator[None]:
-            self._recomputing = True
+        def once_more() -> Iterator[None]:
+            self._again = True
             try:
                 yield
             finally:
-                self._recomputing = False
+                self._again = False
 
-        return nullcontext(), again()
+        return nullcontext(), once_more()
 
     def _nodes(self, older: Tensor | None, newer: Tensor, mixture: Tensor, level: Tensor) -> Tensor:
         """The nodes' sums, and over the predecessors their weighted sum."""
@@ -139,54 +206,15 @@ class TrellisCell(nn.Module):
         Returns:
             (positions, nodes · width).
         """
-        start = sum(len(nodes_after(earlier)) for earlier in range(number))
-        weights = mixture[start : start + len(nodes_after(number))]
         window, pad = pool_window(3, DIMS), pool_window(3, DIMS, 1, 0)
-        active = source.relu()
-        pools = {
-            "max_pool_3x3": matrix(functional.max_pool2d(source, window, 1, pad)),
-            "avg_pool_3x3": matrix(functional.avg_pool2d(source, window, 1, pad, count_include_pad=False)),
-        }
-        size = max(1, CHUNK // self.width)
-        parts = []
-        for first in range(0, len(weights), size):
-            part = weights[first : first + size]
-            channels = len(part) * self.width
-            rows = slice(start - self.first + first, start - self.first + first + len(part))
-            # each edge leads to a node of its own, and all leave the one source
-            to_node = self.eye[:channels, :channels]
-            copies = to_node[: self.width, : self.width].repeat(1, len(part))
-            candidates = self._convolutions(active, copies, rows)
-            candidates += [
-                Candidate(pool, copies, self._running(name, rows), OPERATIONS.index(name))
-                for name, pool in pools.items()
-            ]
-            parts.append(mix(candidates, part, to_node))
-        skips = torch.kron(weights[:, SKIP].unsqueeze(0), self.eye[: self.width, : self.width])
-        return torch.addmm(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), matrix(source), skips)
-
-    def _convolutions(self, active: Tensor, copies: Tensor, rows: slice) -> list[Candidate]:
-        """The candidates with kernels, of some edges of one source."""
-        weights = [self._taps(f"{name}_0", rows) for name in CONVOLUTIONS]
-        outs = fan(active, copies, weights, [dilation for _, dilation, _ in CONVOLUTIONS.values()], 1)
-        candidates = []
-        for x, (name, (_, _, stages)) in zip(outs, CONVOLUTIONS.items(), strict=True):
-            if stages == 2:
-                inner = norm_relu(matrix(x), self.pointwise[f"{name}_0"][rows], self._running(f"{name}_0", rows))
-                x = depthwise(image(inner, sizes(x)), self._taps(f"{name}_1", rows))
-            last = f"{name}_{stages - 1}"
-            running = self._running(last, rows)
-            candidates.append(Candidate(matrix(x), self.pointwise[last][rows], running, OPERATIONS.index(name)))
-        return candidates
-
-    def _taps(self, name: str, rows: slice) -> Tensor:
-        kernels: Tensor = self.depthwise[name]
-        return kernels[rows].flatten(0, 1).unsqueeze(1)
-
-    def _running(self, name: str, rows: slice) -> Running:
-        norms = self.norms[name]
-        if not isinstance(norms, Norms):
-            raise TypeError(f"{name} is a {type(norms).__name__}, no Norms")
-        part = norms.part(rows.start * self.width, rows.stop * self.width)
-        # a second time the same batch is no news
-        return Running(part.mean.clone(), part.variance.clone(), part.training) if self._recomputing else part
+        pools = (
+            matrix(functional.max_pool2d(source, window, 1, pad)),
+            matrix(functional.avg_pool2d(source, window, 1, pad, count_include_pad=False)),
+        )
+        active, parts = source.relu(), []
+        done = sum(len(nodes_after(earlier)) for earlier in range(number))
+        for edges in self.edges.get_submodule(str(number)).children():
+            count = edges.count
+            parts.append(edges(source, active, pools, mixture[done : done + count], again=self._again))
+            done += count
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -15,7 +15,7 @@ from nas360.baselines import nd
 from nas360.baselines.spaces.darts_genotypes import OPERATIONS
 from nas360.baselines.spaces.darts_operations import operation
 from nas360.baselines.spaces.deeplab_architecture import EDGES, NODES
-from nas360.baselines.spaces.deeplab_cell import ROWS, TrellisCell
+from nas360.baselines.spaces.deeplab_cell import ROWS, Edges, TrellisCell
 from nas360.baselines.spaces.deeplab_parts import Preparation
 from nas360.baselines.spaces.deeplab_supernet import TrellisSupernet
 
@@ -160,13 +160,25 @@ def matching(ours: nn.Module, theirs: nn.Module) -> list[tuple[nn.Parameter, Ten
     for own, other in zip(mine, others, strict=True):
         assert isinstance(own, Preparation)
         pairs.append((other.get_parameter("conv.weight"), own.weight.T[:, :, None, None]))
-    for place, row in enumerate(ROWS[ours.first :]):
-        layers = theirs.edges.get_submodule("{}_{}".format(*EDGES[row]))
-        for name, stages in (("sep_conv_3x3", 2), ("sep_conv_5x5", 2), ("dil_conv_3x3", 1), ("dil_conv_5x5", 1)):
-            for stage in range(stages):
-                target = layers.get_submodule(str(OPERATIONS.index(name)))
-                kernel = target.get_parameter(f"{4 * stage + 1}.weight")
-                pairs.append((kernel, ours.depthwise[f"{name}_{stage}"][place].unsqueeze(1)))
-                matrix = ours.pointwise[f"{name}_{stage}"][place]
-                pairs.append((target.get_parameter(f"{4 * stage + 2}.weight"), matrix.T[:, :, None, None]))
+    rows = iter(ROWS[NODES * ours.first :])
+    for source in ours.edges.children():
+        for edges in source.children():
+            assert isinstance(edges, Edges)
+            for place in range(edges.count):
+                layers = theirs.edges.get_submodule("{}_{}".format(*EDGES[next(rows)]))
+                pairs += _edge(edges, place, layers)
+    return pairs
+
+
+def _edge(edges: Edges, place: int, layers: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+    names = {"sep_conv_3x3": 2, "sep_conv_5x5": 2, "dil_conv_3x3": 1, "dil_conv_5x5": 1}
+    pairs: list[tuple[nn.Parameter, Tensor]] = []
+    for number, (name, stages) in enumerate(names.items()):
+        target = layers.get_submodule(str(OPERATIONS.index(name)))
+        for stage in range(stages):
+            taps = edges.depthwise[f"{name}_{stage}"].view(edges.count, edges.width, 1, *[int(name[-1])] * 2)
+            pairs.append((target.get_parameter(f"{4 * stage + 1}.weight"), taps[place]))
+            points = edges.outer if stage + 1 == stages else edges.inner
+            matrix = points[number * edges.count + place]
+            pairs.append((target.get_parameter(f"{4 * stage + 2}.weight"), matrix.T[:, :, None, None]))
     return pairs
