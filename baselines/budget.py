@@ -66,6 +66,15 @@ class Plan:
         """Passes over the training rows."""
         return self.steps / self.steps_per_epoch
 
+    def public(self) -> dict[str, Any]:
+        """Length and cost as plain JSON values."""
+        return {
+            "steps": self.steps,
+            "steps_per_epoch": self.steps_per_epoch,
+            "parameters": self.cost.parameters,
+            "macs": self.cost.macs,
+        }
+
 
 def check_budget(budget: str, max_steps: int | None) -> Budget:
     """The budget of a name.

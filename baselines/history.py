@@ -116,14 +116,13 @@ def read_history(folder: Path) -> History:
         _read_architecture(architecture) if architecture.exists() else None,
         load_result(result) if result.exists() else None,
     )
-    # a training that a search precedes is planned when that is over, so that only the result tells its length
     row = history.row
     length = None if row is None else row.cost.steps
     if search is not None:
         planned = search.identity.get("search")
         search = replace(search, steps=_steps(planned if isinstance(planned, dict) else search.identity))
     if training is not None:
-        training = replace(training, steps=_steps(training.identity) or length)
+        training = replace(training, steps=_steps(training.header) or _steps(training.identity) or length)
     return replace(history, search=search, training=training)
 
 

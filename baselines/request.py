@@ -164,7 +164,5 @@ class Request:
     def header(self, plan: Plan | SearchPlan) -> dict[str, Any]:
         """First line of the log: the identity, and the plan in words."""
         header: dict[str, Any] = {"identity": self.identity(plan), "changes": list(plan.changes)}
-        if isinstance(plan, SearchPlan):
-            return header  # the training is planned when its architecture is known
-        costs = {"parameters": plan.cost.parameters, "macs": plan.cost.macs}
-        return {**header, "steps_per_epoch": plan.steps_per_epoch, **costs}
+        # the training is planned when its architecture is known
+        return header if isinstance(plan, SearchPlan) else header | plan.public()

@@ -22,7 +22,7 @@ from nas360.baselines.predict import predict
 from nas360.baselines.record import Outcome, Searched, make_result
 from nas360.baselines.request import Request, check_request
 from nas360.baselines.search_plan import SearchPlan
-from nas360.baselines.spaces.base import Drawn
+from nas360.baselines.spaces.base import Drawn, drawing
 from nas360.baselines.train import Keeping, Training
 from nas360.baselines.watch import Silent, Watcher
 from nas360.errors import RunError
@@ -125,6 +125,7 @@ class _Run:
         self._tell(plan)
         training = self._training(plan)
         self._write_architecture(plan, searched)
+        self.folder.log.amend(**plan.public())
         try:
             outcome = self._outcome(plan, training)
         except TrainingError as error:
@@ -206,7 +207,9 @@ class _Run:
         """What is trained, and what was found; a picture of it where the space can draw."""
         space = self.request.method.space
         if isinstance(space, Drawn):
-            write_text(self.folder.picture, space.draw(plan.architecture, str(plan.architecture)))
+            write_text(
+                self.folder.picture, drawing(space, plan.architecture, self.request.spec, str(plan.architecture))
+            )
         content: dict[str, Any] = {
             "space": space.id,
             "architecture": space.to_json(plan.architecture),

@@ -46,6 +46,12 @@ class RunLog:
             raise RunError(f"{self.path} is not the log of a run; use another --out, or --overwrite to replace it")
         return header
 
+    def amend(self, **values: Any) -> None:
+        """Put further values into the first line, for what is known only after a search; equal ones change nothing."""
+        header = self.header()
+        if header is not None and header != header | values:
+            write_text(self.path, "".join(map(_line, [header | values, *self.entries()])))
+
     def append(self, entry: dict[str, Any]) -> None:
         """Add a line. A kill can cut it short; the next one then takes its place."""
         with self.path.open("rb+") as stream:
