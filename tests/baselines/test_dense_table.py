@@ -34,7 +34,8 @@ def tables(draw: st.DrawFn) -> Table:
 
 def routes(table: Table) -> list[tuple[int, ...]]:
     """All routes from stem to end, by walking; the blocks on the left first."""
-    done, open_routes = [], [((), -1)]
+    done: list[tuple[int, ...]] = []
+    open_routes: list[tuple[tuple[int, ...], int]] = [((), -1)]
     while open_routes:
         route, block = open_routes.pop(0)
         if block == len(table.blocks):

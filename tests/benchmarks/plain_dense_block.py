@@ -33,7 +33,8 @@ class PlainBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm_2(self.conv_2(torch.relu(self.norm_1(self.conv_1(x)))))
-        return torch.relu(y + (self.norm_3(self.conv_3(x)) if self.project else x))
+        out: Tensor = y + (self.norm_3(self.conv_3(x)) if self.project else x)
+        return torch.relu(out)
 
 
 class PlainSupernet(nn.Module):
@@ -84,7 +85,8 @@ class PlainSupernet(nn.Module):
                 total = layers[number, 0] * layer(total) + layers[number, 1] * total
                 number += 1
             outputs[block] = total
-        return outputs[len(self.table.blocks)]
+        out: Tensor = outputs[len(self.table.blocks)]
+        return out
 
 
 def copy_weights(ours: DenseBlockSupernet, plain: PlainSupernet) -> None:
