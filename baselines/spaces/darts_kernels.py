@@ -49,7 +49,7 @@ def wanted(ctx: Any, index: int) -> bool:
     if node is None:
         return False
     try:
-        return bool(torch._C._will_engine_execute_node(node))  # type: ignore[attr-defined]  # not in the stubs
+        return bool(torch._C._will_engine_execute_node(node))
     except (AttributeError, RuntimeError):
         # a torch without it; or a leaf of autograd.grad, of which it does not know
         return True
@@ -123,7 +123,7 @@ class _Depthwise(torch.autograd.Function):
         gradient = dense(gradient)
         return (
             _input_gradient(gradient, weight, 1) if wanted(ctx, 0) else None,
-            _weight_gradient(x, gradient, weight.shape, 1) if wanted(ctx, 1) else None,
+            _weight_gradient(x, gradient, weight.shape, 1, None) if wanted(ctx, 1) else None,
         )
 
 
@@ -169,8 +169,8 @@ class _Fan(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, copies, *weights = ctx.saved_tensors
         learn = any(wanted(ctx, 2 + place) for place in range(len(weights)))
-        wide = image(matrix(x) @ copies, _sizes(x)) if learn or ctx.stride == 2 else x
-        coarse = dense(wide[:, :, ::2, ::2]) if ctx.stride == 2 else wide
+        wide = image(matrix(x) @ copies, _sizes(x)) if ctx.stride == 2 else x
+        coarse = dense(x[:, :, ::2, ::2]) if ctx.stride == 2 else x
         to_x = torch.zeros_like(matrix(x))
         to_coarse = to_x if ctx.stride == 1 else torch.zeros_like(matrix(x[:, :, ::2, ::2]))
         back = copies.T.contiguous()
@@ -189,7 +189,7 @@ class _Fan(torch.autograd.Function):
                 dilation = dilation if ctx.stride == 1 else 1
                 to_coarse.addmm_(matrix(_input_gradient(gradient, weight, dilation)), back)
                 if learn:
-                    to_weight = _weight_gradient(coarse, gradient, weight.shape, dilation)
+                    to_weight = _weight_gradient(coarse, gradient, weight.shape, dilation, copies)
             to_weights.append(to_weight)
         out = image(to_x, _sizes(x))
         if ctx.stride == 2:
@@ -201,29 +201,48 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
     return x.shape[0], x.shape[2], x.shape[3]
 
 
-def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: int) -> Tensor:
+def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: int, copies: Tensor | None) -> Tensor:
     """Gradient of a "same" depthwise convolution's weight, (channels, 1, kernel height, kernel width).
 
     Dilation 2 is taken away by giving every phase of the positions to a sample of its own; zeros that fill odd sizes
     up change nothing, for they meet zeros of the gradient.
+
+    Args:
+        x: (n, narrow, height, width), channels-last.
+        gradient: (n, channels, height, width), channels-last, of the output.
+        shape: of the weight.
+        dilation: 1 or 2.
+        copies: (narrow, channels), which of x each channel is; None if it is x itself. What has to be moved about in
+            memory is so before it is copied, while there is less of it.
     """
     if x.device.type != "cpu":
-        return _taps(x, gradient, shape, padding(shape, dilation), dilation)
+        return _taps(_wide(x, copies), gradient, shape, padding(shape, dilation), dilation)
     if dilation == 2:
         phases = (2 if shape[2] > 1 else 1, 2 if shape[3] > 1 else 1)
         x, gradient = _apart(x, phases), _apart(gradient, phases)
-    rows = shape[2] // 2
-    if x.shape[2] < 2 * shape[2] and x.shape[3] > 1:
-        # the library is slow where the kernel overlaps both ends
-        x, rows = functional.pad(x, (0, 0, rows, rows)), 0
-    if shape[3] <= 3:
-        return _taps(x, gradient, shape, (rows, shape[3] // 2))
-    # five columns of taps are three and three that share one: kernels three wide are the fast ones
-    wide = functional.pad(x, (2, 2))
-    width = x.shape[3] + 2
-    half = torch.Size((*shape[:3], 3))
-    left, right = (_taps(dense(wide[..., start : start + width]), gradient, half, (rows, 0)) for start in (0, 2))
+    if shape[3] == 1:
+        return _taps(_wide(x, copies), gradient, shape, (shape[2] // 2, 0))
+    # the library is slow where the kernel overlaps both ends, and there alone it pays to add the zeros beforehand
+    rows = shape[2] // 2 if x.shape[2] < 2 * shape[2] else 0
+    pads = shape[2] // 2 - rows, 0
+    n, channels, height, width = x.shape
+    if shape[3] == 3:
+        x = functional.pad(x, (0, 0, rows, rows)) if rows else x
+        return _taps(_wide(x, copies), gradient, shape, (pads[0], 1))
+    # Five columns of taps are three and three that share one: kernels three wide are the fast ones. Two columns of
+    # zeros behind every row are at once those before the next, so that both images are parts of the same memory.
+    line = x.new_zeros(n * (height + 2 * rows) * (width + 2) + 2, channels)
+    grid = line[2:].view(n, height + 2 * rows, width + 2, channels)
+    grid[:, rows : rows + height, :width] = x.permute(0, 2, 3, 1)
+    if copies is not None:
+        line = line @ copies
+    half, size = torch.Size((*shape[:3], 3)), (n, height + 2 * rows, width + 2)
+    left, right = (_taps(image(part, size), gradient, half, pads) for part in (line[:-2], line[2:]))
     return torch.cat([left, right[..., 1:]], dim=3)
+
+
+def _wide(x: Tensor, copies: Tensor | None) -> Tensor:
+    return x if copies is None else image(matrix(x) @ copies, _sizes(x))
 
 
 def _apart(x: Tensor, phases: tuple[int, int]) -> Tensor:

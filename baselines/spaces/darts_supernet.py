@@ -36,7 +36,6 @@ from nas360.baselines import ends, nd
 from nas360.baselines.spaces.base import Relaxation
 from nas360.baselines.spaces.darts_genotypes import EDGES, NODES, OPERATIONS
 from nas360.baselines.spaces.darts_kernels import (
-    dense_gradient,
     depthwise,
     even_odd,
     fan,
@@ -46,7 +45,8 @@ from nas360.baselines.spaces.darts_kernels import (
     sizes,
 )
 from nas360.baselines.spaces.darts_network import STEM, reductions
-from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu
+from nas360.baselines.spaces.darts_preparation import Preparation, uniform
+from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu, pass_by
 from nas360.task import TaskSpec
 
 ROUNDS = ((0, 1), (2,), (3,), (4,))
@@ -56,6 +56,11 @@ ROWS = tuple(
     EDGES.index((source, node)) for sources in ROUNDS for source in sources for node in range(max(0, source - 1), NODES)
 )
 """The rows of `EDGES` in the order of the rounds."""
+
+PAIRS = {"separable": ("sep_conv_3x3", "sep_conv_5x5"), "dilated": ("dil_conv_3x3", "dil_conv_5x5")}
+"""Candidates that are computed as one: kernels of 3 are kernels of 5 with zeros around them."""
+
+POOLS = ("max_pool_3x3", "avg_pool_3x3")
 
 CONVOLUTIONS = {
     "sep_conv_3x3": (3, 1, 2),
@@ -67,39 +72,6 @@ CONVOLUTIONS = {
 
 CHUNK = 128
 """Channels that are computed together at most."""
-
-
-class Preparation(nn.Module):
-    """What a cell does to an input after its ReLU: 1×1 convolution and batch norm; at half size if asked for.
-
-    Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        dims: 1 or 2, of the task.
-        halve: whether to halve the size.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, dims: int, *, halve: bool) -> None:
-        super().__init__()
-        self.weight = _uniform(in_channels, in_channels, out_channels)
-        self.dims, self.halve = dims, halve
-        self.norm = nd.batch_norm(2, out_channels, affine=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, in, height, width) → (n, out, height', width'), both channels-last."""
-        if self.halve:
-            x, odd = even_odd(x, self.dims)
-            half = self.weight.shape[1] // 2
-            rows = torch.cat([matrix(x) @ self.weight[:, :half], matrix(odd) @ self.weight[:, half:]], dim=1)
-        else:
-            rows = matrix(x) @ self.weight
-        return dense_gradient(self.norm(image(rows, sizes(x))))
-
-
-def _uniform(fan_in: int, *shape: int) -> nn.Parameter:
-    """As torch starts a convolution's weight."""
-    bound = 1 / math.sqrt(fan_in)
-    return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
 class SupernetCell(nn.Module):
@@ -127,13 +99,15 @@ class SupernetCell(nn.Module):
         for name, (kernel, _, stages) in CONVOLUTIONS.items():
             for stage in range(stages):
                 taps = (kernel, kernel if dims == 2 else 1)
-                self.depthwise[f"{name}_{stage}"] = _uniform(math.prod(taps), len(EDGES), c, *taps)
-                self.pointwise[f"{name}_{stage}"] = _uniform(c, len(EDGES), c, c)
-                self.norms[f"{name}_{stage}"] = Norms(len(EDGES) * c)
-        for name in ("max_pool_3x3", "avg_pool_3x3"):
+                self.depthwise[f"{name}_{stage}"] = uniform(math.prod(taps), len(EDGES), c, *taps)
+                self.pointwise[f"{name}_{stage}"] = uniform(c, len(EDGES), c, c)
+        for pair, names in PAIRS.items():
+            for stage in range(CONVOLUTIONS[names[0]][2]):
+                self.norms[f"{pair}_{stage}"] = Norms(2, len(EDGES) * c)
+        for name in POOLS:
             self.norms[name] = Norms(len(EDGES) * c)
         if reduce:
-            self.pointwise["skip_connect"] = _uniform(c, 2 * NODES, c, c)
+            self.pointwise["skip_connect"] = uniform(c, 2 * NODES, c, c)
             self.norms["skip_connect"] = Norms(2 * NODES * c)
         # channel g · c + i of [mixed, passed by] goes to i · K + g
         place = torch.eye(width)[torch.arange(width).view(c, parts).T.reshape(-1)]
@@ -174,8 +148,8 @@ class SupernetCell(nn.Module):
             count = len(sources) * nodes
             weights = mixture[start : start + count], edges[start : start + count]
             # a reduction cell's inputs are twice as large as its nodes
-            out, shape = self._round(source, start, nodes, *weights, stride=2 if self.reduce and start == 0 else 1)
-            out = out if waiting is None else waiting + out
+            stride = 2 if self.reduce and start == 0 else 1
+            out, shape = self._round(source, waiting, start, nodes, *weights, stride=stride)
             node, waiting = torch.split(out, [self.width, out.shape[1] - self.width], dim=1)
             done.append(node)
             source = image(node, shape)
@@ -183,12 +157,21 @@ class SupernetCell(nn.Module):
         return image(torch.cat(done, dim=1), shape)
 
     def _round(
-        self, source: Tensor, start: int, nodes: int, mixture: Tensor, edges: Tensor, *, stride: int
+        self,
+        source: Tensor,
+        waiting: Tensor | None,
+        start: int,
+        nodes: int,
+        mixture: Tensor,
+        edges: Tensor,
+        *,
+        stride: int,
     ) -> tuple[Tensor, tuple[int, int, int]]:
-        """What one round's sources add to the nodes after them.
+        """The nodes after one round's sources, as far as these and earlier ones make them.
 
         Args:
             source: (n, sources · width, height, width), channels-last.
+            waiting: (positions, nodes · width), what earlier rounds made of them, or None.
             start: the round's first edge.
             nodes: how many nodes it adds to.
             mixture: (sources · nodes, 8) weights of candidates.
@@ -199,15 +182,25 @@ class SupernetCell(nn.Module):
             (positions, nodes · width), and the sizes (n, height', width') of these positions.
         """
         c, width, sources = self.through, self.width, source.shape[1] // self.width
-        columns = matrix(source).view(-1, sources, width)
-        through = image(columns[:, :, :c].flatten(1), sizes(source))
+        if stride == 1:
+            # what goes to the nodes as it is: channels that pass by, and skips
+            coefficients = self._skipping(mixture, edges, sources, nodes)
+            waiting, first = pass_by(matrix(source), coefficients, waiting, (sources, c))
+        else:
+            columns = matrix(source).view(-1, sources, width)
+            first = columns[:, :, :c].flatten(1)
+            if c < width:
+                past = image(columns[:, :, c:].flatten(1), sizes(source))
+                past = functional.max_pool2d(past, pool_window(2, self.dims), 2, ceil_mode=True)
+                waiting = matrix(past) @ torch.kron(edges.view(sources, nodes), self.place_past)
+        through = image(first, sizes(source))
         active = through.relu()
         candidates, shape = self._light(through, active, start, nodes, stride)
         total: Tensor | None = None
         count = sources * nodes
         size = max(1, CHUNK // c)
-        for first in range(0, count, size):
-            chunk = range(first, min(first + size, count))
+        for begin in range(0, count, size):
+            chunk = range(begin, min(begin + size, count))
             part = slice(chunk.start * c, chunk.stop * c)
             copies = self._constant("copies", sources, nodes)[:, part].contiguous()
             heavy = self._convolutions(active, copies, start + chunk.start, len(chunk), stride)
@@ -220,32 +213,19 @@ class SupernetCell(nn.Module):
         assert total is not None  # there is at least one chunk
         if candidates:
             total = total + mix(candidates, mixture, self._constant("to_node", sources, nodes))
-        if c < width:
-            total = total @ self._constant("place", sources, nodes)
-        past, coefficients = self._past(source, columns, mixture, edges, nodes, stride)
-        return (total if past is None else torch.addmm(total, past, coefficients)), shape
+        if c == width:
+            return (total if waiting is None else waiting + total), shape
+        assert waiting is not None  # some channels pass by
+        return torch.addmm(waiting, total, self._constant("place", sources, nodes)), shape
 
-    def _past(
-        self, source: Tensor, columns: Tensor, mixture: Tensor, edges: Tensor, nodes: int, stride: int
-    ) -> tuple[Tensor | None, Tensor]:
-        """What goes to the nodes as it is: (positions, channels), (channels, nodes · width) coefficients, or None.
-
-        The channels that pass by, and at stride 1 the skip, which is the same matrix with other coefficients.
-        """
-        c, sources = self.through, columns.shape[1]
-        betas = edges.view(sources, nodes)
-        by = torch.kron(betas, self.place_past)
-        if stride == 2:
-            if c == self.width:
-                return None, by
-            past = image(columns[:, :, c:].flatten(1), sizes(source))
-            return matrix(functional.max_pool2d(past, pool_window(2, self.dims), 2, ceil_mode=True)), by
+    def _skipping(self, mixture: Tensor, edges: Tensor, sources: int, nodes: int) -> Tensor:
+        """(sources · width, nodes · width): how much of each source's channels goes to the nodes as it is."""
+        c = self.through
         skips = mixture[:, OPERATIONS.index("skip_connect")].reshape(sources, nodes)
-        skipped = torch.kron(skips, self.place_mixed)
-        halves = [skipped.view(sources, c, -1)]
+        halves = [torch.kron(skips, self.place_mixed).view(sources, c, -1)]
         if c < self.width:
-            halves.append(by.view(sources, self.width - c, -1))
-        return matrix(source), torch.cat(halves, dim=1).flatten(0, 1)
+            halves.append(torch.kron(edges.view(sources, nodes), self.place_past).view(sources, self.width - c, -1))
+        return torch.cat(halves, dim=1).flatten(0, 1)
 
     def _convolutions(self, active: Tensor, copies: Tensor, first: int, count: int, stride: int) -> list[Candidate]:
         """The candidates with kernels, of some edges.
@@ -258,23 +238,29 @@ class SupernetCell(nn.Module):
             stride: 1 or 2.
         """
         rows = slice(first, first + count)
-
-        def taps(name: str) -> Tensor:
-            kernels: Tensor = self.depthwise[name]
-            return kernels[rows].flatten(0, 1).unsqueeze(1)
-
-        weights = [taps(f"{name}_0") for name in CONVOLUTIONS]
-        outs = fan(active, copies, weights, [dilation for _, dilation, _ in CONVOLUTIONS.values()], stride)
+        weights = [self._taps(names, 0, rows) for names in PAIRS.values()]
+        dilations = [CONVOLUTIONS[names[0]][1] for names in PAIRS.values()]
+        outs = fan(active, copies.repeat(1, 2), weights, dilations, stride)
         candidates = []
-        for x, (name, (_, _, stages)) in zip(outs, CONVOLUTIONS.items(), strict=True):
-            if stages == 2:
-                inner = norm_relu(matrix(x), self.pointwise[f"{name}_0"][rows], self._running(f"{name}_0", rows))
-                x = depthwise(image(inner, sizes(x)), taps(f"{name}_1"))
-            last = f"{name}_{stages - 1}"
-            candidates.append(
-                Candidate(matrix(x), self.pointwise[last][rows], self._running(last, rows), OPERATIONS.index(name))
-            )
+        for x, (pair, names) in zip(outs, PAIRS.items(), strict=True):
+            last = CONVOLUTIONS[names[0]][2] - 1
+            for stage in range(last):
+                inner = norm_relu(matrix(x), self._points(names, stage, rows), self._running(f"{pair}_{stage}", rows))
+                x = depthwise(image(inner, sizes(x)), self._taps(names, stage + 1, rows))
+            columns = tuple(OPERATIONS.index(name) for name in names)
+            running = self._running(f"{pair}_{last}", rows)
+            candidates.append(Candidate(matrix(x), self._points(names, last, rows), running, columns))
         return candidates
+
+    def _taps(self, names: tuple[str, ...], stage: int, rows: slice) -> Tensor:
+        """Kernels of a pair's candidates, one below the other, (2 · edges · c, 1, 5, 5) or (…, 5, 1)."""
+        small, large = (self.depthwise[f"{name}_{stage}"][rows].flatten(0, 1) for name in names)
+        small = functional.pad(small, (self.dims - 1, self.dims - 1, 1, 1))
+        return torch.cat([small, large]).unsqueeze(1)
+
+    def _points(self, names: tuple[str, ...], stage: int, rows: slice) -> Tensor:
+        """1×1 convolutions of a pair's candidates, (2 · edges, c, c)."""
+        return torch.cat([self.pointwise[f"{name}_{stage}"][rows] for name in names])
 
     def _running(self, name: str, rows: slice) -> Running:
         norms = self.norms[name]
