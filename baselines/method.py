@@ -74,6 +74,9 @@ METHODS: Registry[Method] = Registry(
         "gaea": "nas360.baselines.methods.gaea:METHOD",
         "darts": "nas360.baselines.methods.darts:METHOD",
         "darts_random": "nas360.baselines.methods.darts_random:METHOD",
+        "densenas": "nas360.baselines.methods.densenas:METHOD",
+        "densenas_random": "nas360.baselines.methods.densenas_random:METHOD",
+        "autodl": "nas360.baselines.methods.autodl:METHOD",
     },
 )
 
