@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -49,6 +48,10 @@ class PathSpace(Space[Any], Protocol):
 
     def supernet(self, spec: TaskSpec, trim: Trim, temperature: float) -> Any:
         """A fresh supernet, an `nn.Module` that is a `PathSupernet`, initialised from torch's current generator."""
+        ...
+
+    def supernet_work(self, spec: TaskSpec, trim: Trim) -> tuple[int, int]:
+        """Work of a supernet, a sample: what is always computed, and all layers that can be skipped."""
         ...
 
     def decode(self, supernet: Any) -> Any:
@@ -111,25 +114,21 @@ class DenseNas:
         rows = max(1, round(n_train * SHARE))
         return recipe.epochs * (rows // min(recipe.batch_size, rows))
 
-    def price(self, space: Any, spec: TaskSpec) -> Price:
+    def price(self, space: PathSpace, spec: TaskSpec) -> Price:
         """See `Algorithm.price`.
 
-        Every other layer is taken to be drawn. An architecture step has a quarter of a weight step's rows, and no
+        Half of the layers are taken to be drawn. An architecture step has a quarter of a weight step's rows, and no
         gradients of weights, which are a third of the work.
         """
-
-        def drawn() -> Any:
-            supernet = self._hollow(space, spec)
-            supernet.choices = [number % 2 == 0 for number in range(len(supernet.alpha))]
-            return supernet
-
-        whole, half = cost.of(partial(self._hollow, space, spec), spec).work, cost.of(drawn, spec).work
+        always, layers = space.supernet_work(spec, self.trim)
+        whole = always + layers
         architecture = (1 - self.warmup) * (1 - SHARE) / SHARE * (cost.TRAINING - 1) * whole
-        return Price(row=cost.TRAINING * half + architecture, look=whole, looks=self.looks)
+        return Price(row=cost.TRAINING * (always + layers / 2) + architecture, look=whole, looks=self.looks)
 
-    def size(self, space: Any, spec: TaskSpec) -> Size:
+    def size(self, space: PathSpace, spec: TaskSpec) -> Size:
         """See `Algorithm.size`."""
-        supernet = self._hollow(space, spec)
+        with torch.device("meta"):
+            supernet = self._supernet(space, spec)
         shapes = {name: tuple(value.shape) for name, value in supernet.architecture_parameters().items()}
         return Size(sum(weight.numel() for weight in supernet.weight_parameters()), shapes)
 
@@ -147,11 +146,6 @@ class DenseNas:
 
     def _supernet(self, space: PathSpace, spec: TaskSpec) -> Any:
         return space.supernet(spec, self.trim, self.temperature)
-
-    def _hollow(self, space: PathSpace, spec: TaskSpec) -> Any:
-        """The supernet without storage; nothing is drawn for its start."""
-        with torch.device("meta"):
-            return self._supernet(space, spec)
 
     def optimiser(self, supernet: PathSupernet) -> torch.optim.Optimizer:
         """Adam over the architecture, in two groups."""

@@ -12,6 +12,7 @@ from torch import nn
 from nas360.baselines import ends
 from nas360.baselines.spaces import dense_block_architecture as architectures
 from nas360.baselines.spaces.dense_block_architecture import DenseBlockArchitecture
+from nas360.baselines.spaces.dense_block_cost import supernet_work
 from nas360.baselines.spaces.dense_block_drawing import draw
 from nas360.baselines.spaces.dense_block_network import DenseBlockBody
 from nas360.baselines.spaces.dense_block_routes import architecture_of, best_route
@@ -145,6 +146,10 @@ class DenseBlock:
     def supernet(self, spec: TaskSpec, trim: Trim, temperature: float) -> DenseBlockSupernet:
         """A fresh supernet, initialised from torch's current generator."""
         return DenseBlockSupernet(spec, self.table(spec), trim, temperature)
+
+    def supernet_work(self, spec: TaskSpec, trim: Trim) -> tuple[int, int]:
+        """Work of a supernet, a sample: what is always computed, and all layers that can be skipped."""
+        return supernet_work(self.table(spec).trimmed(trim), spec)
 
     def decode(self, supernet: DenseBlockSupernet) -> DenseBlockArchitecture:
         """The most probable route of a supernet of this space, with the layers that are likelier there than not.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nas360.baselines.cost import TRAFFIC
 from nas360.baselines.ends import is_dense
 from nas360.baselines.spaces.dense_block_architecture import DenseBlockArchitecture
 from nas360.baselines.spaces.dense_block_table import Table
@@ -89,6 +90,36 @@ def table_cost(table: Table, spec: TaskSpec) -> TableCost:
         for there, block in zip(positions, table.blocks, strict=True)
     ]
     return TableCost(_stem(spec, table.stem), tuple(heads), tuple(layers))
+
+
+def _block_outputs(positions: int, in_width: int, width: int, stride: int) -> int:
+    """Numbers that a `BasicBlock` writes: two convolutions, two norms, a sum, two ReLUs; its projection and norm."""
+    return positions * width * (9 if in_width != width or stride != 1 else 7)
+
+
+def supernet_work(table: Table, spec: TaskSpec) -> tuple[int, int]:
+    """Work of one sample in a supernet (`cost.Cost.work`): what is always computed, and all layers that can be skipped.
+
+    The same could be counted on the supernet itself; it takes seconds there, and a plan asks for many tables.
+    """
+    parts, blocks = table_cost(table, spec), table.blocks
+    positions = [math.prod(sizes(spec, block.halvings)) for block in blocks]
+    outputs = math.prod(spec.input_shape[1:]) * 3 * table.stem
+    for edge in table.edges:
+        width = table.channels(edge.source)
+        if edge.target < len(blocks):
+            target, there = blocks[edge.target].width, positions[edge.target]
+            # the head, its product with the edge's weight, and the sum over edges
+            outputs += _block_outputs(there, width, target, edge.stride) + 2 * there * target
+        else:
+            there = math.prod(spec.input_shape[1:]) if is_dense(spec) else 1
+            outputs += 3 * spec.output.channels * there + (0 if is_dense(spec) else width)
+    layers = sum(
+        # a layer, and its mixture with a skip
+        block.layers * (macs + TRAFFIC * (_block_outputs(there, block.width, block.width, 1) + 3 * there * block.width))
+        for block, macs, there in zip(blocks, parts.layers, positions, strict=True)
+    )
+    return parts.stem + sum(parts.heads) + TRAFFIC * outputs, layers
 
 
 def expected_macs(table: Table, cost: TableCost, edges: Sequence[Tensor], layers: Sequence[Tensor]) -> Tensor:

@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas360.baselines import nd
+from nas360.baselines import cost, nd
 from nas360.baselines.methods.densenas import SPACE
 from nas360.baselines.spaces.dense_block import DenseBlock
-from nas360.baselines.spaces.dense_block_cost import network_macs
+from nas360.baselines.spaces.dense_block_cost import network_macs, supernet_work
 from nas360.baselines.spaces.dense_block_routes import architecture_of
 from nas360.baselines.spaces.dense_block_supernet import DenseBlockSupernet
 from nas360.baselines.spaces.dense_block_table import Stage, Table, Trim
@@ -131,6 +131,17 @@ def test_the_cost_has_a_gradient_in_every_dimension(dims: int, kind: str, spec_o
     # along a softmax nothing is gained by adding a constant
     for places in supernet.leaving:
         assert float(beta[places].sum()) == pytest.approx(0, abs=1e-2 * float(beta.abs().max()))
+
+
+@pytest.mark.parametrize(("dims", "kind"), KINDS)
+def test_work_is_about_what_is_measured(dims: int, kind: str, spec_of: SpecOf) -> None:
+    spec = spec_of(dims, kind)
+    supernet = make(spec)
+    always, layers = supernet_work(table(kind), spec)
+    # all but copies and small tensors
+    assert always + layers == pytest.approx(cost.measure(supernet, spec).work, rel=0.05)
+    supernet.choices = [False] * len(supernet.alpha)
+    assert always == pytest.approx(cost.measure(supernet, spec).work, rel=0.05)
 
 
 def test_a_charged_skip_costs_its_share(spec_of: SpecOf) -> None:
