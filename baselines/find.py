@@ -10,6 +10,7 @@ from torch import nn
 from nas360.baselines.algorithms.base import Arena, Found
 from nas360.baselines.checkpoint import Checkpoints
 from nas360.baselines.device import autocast_dtype
+from nas360.baselines.failure import TrainingError
 from nas360.baselines.folder import RunFolder
 from nas360.baselines.predict import predict
 from nas360.baselines.request import Request
@@ -67,14 +68,21 @@ def find(
 
 
 def _error(request: Request, plan: SearchPlan) -> Callable[[nn.Module], float]:
-    """From a model to its error on validation."""
+    """From a model to its error on validation; raises TrainingError where its outputs are not finite."""
     references, rows = load_references(request.data, "validation"), request.data.rows("validation")
     spec, device, recipe = request.spec, request.device, plan.recipe
     dtype = autocast_dtype(recipe.precision, device)
 
     def error(model: nn.Module) -> float:
         size = recipe.batch_size
-        values = predict(model, rows, request.search_preprocessing, spec, device, size, Silent(), dtype)
+        try:
+            values = predict(model, rows, request.search_preprocessing, spec, device, size, Silent(), dtype)
+        except TrainingError as cause:
+            raise TrainingError(
+                "search",
+                "a network under search gives outputs that are not finite. Lower the learning rate of the search's "
+                "recipe, or set clip_norm",
+            ) from cause
         return spec.error(evaluate(Predictions(tuple(references.ids), values), references, spec).score)
 
     return error

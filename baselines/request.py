@@ -14,7 +14,7 @@ from nas360.baselines.budget import Plan, check_budget, make_plan
 from nas360.baselines.device import choose_device
 from nas360.baselines.method import Method
 from nas360.baselines.predict import inputs_a_row
-from nas360.baselines.search_plan import SHARE, SearchPlan, make_search_plan
+from nas360.baselines.search_plan import TRAINING_SHARE, SearchPlan, make_search_plan
 from nas360.errors import RunError
 from nas360.loaders.base import Preprocessing
 from nas360.loaders.data import TaskData
@@ -134,7 +134,7 @@ class Request:
             n_predict=math.ceil(n_predict * a_row),
             dense=ends.is_dense(spec),
             max_steps=max_steps,
-            share=1.0 if method.search is None else 1 - SHARE,
+            share=1.0 if method.search is None else TRAINING_SHARE,
         )
 
     def identity(self, plan: Plan | SearchPlan) -> dict[str, Any]:

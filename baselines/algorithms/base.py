@@ -42,7 +42,8 @@ class Arena:
         seed: of the run.
         device: where.
         validation: rows of the validation split.
-        error: from a model to its error on the validation split, lower is better.
+        error: from a model to its error on the validation split, lower is better; raises TrainingError where outputs
+            are not finite.
         looks: how often the search may ask for an error, at most.
         keeping: where the search's state and log go; None keeps nothing.
         watcher: is told.

@@ -140,10 +140,9 @@ class RandomSearch:
             watcher=_Counting(arena, number * steps),
         )
         try:
-            trained = training.run()
+            error = arena.error(training.run().eval())
         except TrainingError:
             return math.inf, training.seconds
-        error = arena.error(trained.eval())
         return (error if math.isfinite(error) else math.inf), training.seconds
 
 

@@ -34,6 +34,12 @@ ALGORITHM = Bilevel(
     AdamUpdate(lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3),
 )
 
+
+def second_order(method: Method) -> Method:
+    """The architecture's gradient at one unrolled weight step (DARTS, section 2.3, equations 7 and 8)."""
+    return replace(method, search=Search(replace(ALGORITHM, order=2), search_recipe))
+
+
 METHOD = Method(
     id="darts",
     name="DARTS",
@@ -42,6 +48,7 @@ METHOD = Method(
     recipe=gaea.recipe,
     search=Search(ALGORITHM, search_recipe),
     final=gaea.final,
+    variants={"second_order": second_order},
     reference="Liu, Simonyan and Yang 2019, DARTS: Differentiable Architecture Search",
 )
 """The paper has no such row. The final training is `gaea`'s, so that the two differ in the search alone.
