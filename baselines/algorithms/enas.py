@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from nas360.errors import RunError
 from nas360.seeding import derive
 from nas360.task import TaskSpec
 
-PRICED = 8
+PRICED = 4
 """Children whose mean cost stands for all."""
 
 
@@ -122,21 +122,15 @@ class Enas:
 
         Children that begin alike share what they have in common, which is not taken off.
         """
-        drawn = self._untrained(space).draw(PRICED, torch.Generator().manual_seed(0)).children()
-        works = [cost.of(partial(space.alone, child, spec, self.width), spec).work for child in drawn]
-        work = sum(works) / len(works)
+        work = _work(space, spec.model_dump_json(), self.controller, self.width)
         return Price(cost.TRAINING * work, self.samples * self.validation_share * work, self.episodes + 1)
 
     def size(self, space: Any, spec: TaskSpec) -> Size:
         """See `Algorithm.size`; the architecture's parameters are the controller's."""
         with owned_randomness(derive(0, "size"), torch.device("cpu")):
             shared = space.share(spec, self.width)
-        shapes = {name: tuple(value.shape) for name, value in self._untrained(space).named_parameters()}
+        shapes = {name: tuple(value.shape) for name, value in _untrained(space, self.controller).named_parameters()}
         return Size(cost.count_parameters(shared), shapes)
-
-    def _untrained(self, space: Any) -> Controller:
-        with owned_randomness(derive(0, "size"), torch.device("cpu")):
-            return Controller(space.layout, self.controller)
 
     def narrower(self) -> tuple[Enas, ...]:
         """Fewer and shorter episodes, fewer children a look, on fewer rows, and narrower."""
@@ -173,6 +167,28 @@ class Enas:
             search = EnasSearch(self, space, arena)
         with owned_randomness(derive(arena.seed, "search", "train"), arena.device):
             return search.run()
+
+
+def _untrained(space: Any, settings: ControllerSettings) -> Controller:
+    with owned_randomness(derive(0, "size"), torch.device("cpu")):
+        return Controller(space.layout, settings)
+
+
+@lru_cache(maxsize=64)
+def _work(space: Any, spec: str, settings: ControllerSettings, width: int) -> float:
+    """Mean work of a forward pass of a few children; a search's plan asks for it again and again.
+
+    Args:
+        space: as for `Enas.price`.
+        spec: of the task, as JSON.
+        settings: of the controller.
+        width: of the children.
+    """
+    task = TaskSpec.model_validate_json(spec)
+    drawn = _untrained(space, settings).draw(PRICED, torch.Generator().manual_seed(0)).children()
+    with torch.device("meta"):
+        works = [cost.of(partial(space.alone, child, task, width), task).work for child in drawn]
+    return sum(works) / len(works)
 
 
 @dataclass(frozen=True)

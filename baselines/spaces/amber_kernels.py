@@ -85,21 +85,43 @@ class _Convolution(torch.autograd.Function):
         return of_input, of_weight, None
 
 
-def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Batch norm by the statistics of the batch itself; of a single value the shift is left."""
+def norm(x: Tensor, scale: Tensor, shift: Tensor, *, relu: bool = False) -> Tensor:
+    """Batch norm by the statistics of the batch itself, and ReLU if asked for; of a single value the shift is left."""
     rows = x.flatten(0, 1)
     # not functional.batch_norm, which refuses a single value
-    return torch.batch_norm(rows, scale, shift, None, None, True, 0.1, EPS, torch.backends.cudnn.enabled).view_as(x)
+    out = torch.batch_norm(rows, scale, shift, None, None, True, 0.1, EPS, torch.backends.cudnn.enabled)
+    # in place before it is viewed in time: of a view, gradients are copied to and fro
+    return (out.relu_() if relu else out).view_as(x)
 
 
 def avg_pool(x: Tensor) -> Tensor:
     """Mean of positions t - 1 … t + 2, of those that there are."""
-    length = len(x)
-    padded = functional.pad(x, (0, 0, 0, 0, 1, 2))
+    out: Tensor = _AvgPool.apply(x)
+    return out
+
+
+def _window_sum(x: Tensor, before: int) -> Tensor:
+    """Sum of four neighbours, the first of them `before` positions back."""
+    padded = functional.pad(x, (0, 0, 0, 0, before, 3 - before))
     pairs = padded[:-1] + padded[1:]
-    there = torch.arange(length, device=x.device)
-    count = (there + 3).clamp(max=length) - (there - 1).clamp(min=0)
-    return (pairs[:-2] + pairs[2:]) * (1 / count.to(x.dtype)).view(-1, 1, 1)
+    return pairs[:-2] + pairs[2:]
+
+
+class _AvgPool(torch.autograd.Function):
+    """See `avg_pool`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """See `avg_pool`."""
+        length, there = len(x), torch.arange(len(x), device=x.device)
+        count = (there + 3).clamp(max=length) - (there - 1).clamp(min=0)
+        ctx.share = (1 / count.to(x.dtype)).view(-1, 1, 1)
+        return _window_sum(x, 1).mul_(ctx.share)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Gradient of the input: what sees t is t - 2 … t + 1."""
+        return _window_sum(gradient * ctx.share, 2)
 
 
 def max_pool(x: Tensor) -> Tensor:
@@ -135,5 +157,42 @@ class _MaxPool(torch.autograd.Function):
 
 def max_of_tiles(x: Tensor, size: int) -> Tensor:
     """Greatest of every tile of `size` positions, the last of which may be cut: (ceil(length / size), n, channels)."""
-    padded = functional.pad(x, (0, 0, 0, 0, 0, -len(x) % size), value=-torch.inf)
-    return padded.view(-1, size, *x.shape[1:]).amax(1)
+    missing = -len(x) % size
+    whole = functional.pad(x, (0, 0, 0, 0, 0, missing), value=-torch.inf) if missing else x
+    out: Tensor = _MaxOfTiles.apply(whole.view(-1, size, *x.shape[1:]))
+    return out
+
+
+class _MaxOfTiles(torch.autograd.Function):
+    """Greatest along the second dimension; of equal ones the first takes the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, tiles: Tensor) -> Tensor:
+        """(tiles, size, n, channels) → (tiles, n, channels)."""
+        out = tiles.amax(1)
+        ctx.save_for_backward(tiles, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Gradient of the tiles."""
+        tiles, out = ctx.saved_tensors
+        left, of_tiles = gradient.clone(), torch.empty_like(tiles)
+        for place in range(tiles.shape[1]):
+            part = of_tiles[:, place]
+            torch.mul(left, tiles[:, place] == out, out=part)
+            left -= part
+        return of_tiles
+
+
+def dropout(x: Tensor, probability: float) -> Tensor:
+    """Leaves numbers out with a probability, to 1 in 65,536, and scales the others up: the expectation is kept.
+
+    On the CPU four numbers share one of 64 random bits, since drawing a number for each takes longer than a norm does.
+    """
+    if x.device.type != "cpu":
+        return functional.dropout(x, probability)
+    out = round(65_536 * probability)
+    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = bits.view(torch.int16)[: x.numel()].view(x.shape) >= out - 32_768
+    return x * kept.to(x.dtype).mul_(65_536 / (65_536 - out))

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nas360.baselines.spaces import amber_kernels as kernels
 from nas360.baselines.spaces.amber_architecture import OPERATIONS, STAGES
@@ -35,7 +34,7 @@ class Normed(nn.Module):
     def forward(self, x: Tensor, dilation: int = 1) -> Tensor:
         """Convolution, norm, ReLU: (length, n, in) → (length, n, out)."""
         x = x @ self.weight[0] if len(self.weight) == 1 else kernels.convolve(x, self.weight, dilation)
-        return kernels.norm(x, self.scale, self.shift).relu_()
+        return kernels.norm(x, self.scale, self.shift, relu=True)
 
 
 class Norm(nn.Module):
@@ -156,7 +155,7 @@ class AmberShared(nn.Module):
         return output.stages[stage]
 
     def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training) if self.dropout else x
+        return kernels.dropout(x, self.dropout) if self.dropout and self.training else x
 
     def _answer(self, x: Tensor) -> Tensor:
         flat = self._drop(x.permute(1, 2, 0).flatten(1))

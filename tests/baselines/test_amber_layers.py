@@ -297,7 +297,7 @@ def test_foreign_json(changes: dict[str, Any], message: str) -> None:
 
 def test_names_for_people() -> None:
     assert str(AmberArchitecture(**FOUR)) == "AMBER iiii with 3 skips, width 64"
-    assert str(AmberArchitecture(OPERATIONS + ("conv_8",), ((),) * 8)) == "AMBER CcDdmaiC with 0 skips, width 64"
+    assert str(AmberArchitecture((*OPERATIONS, "conv_8"), ((),) * 8)) == "AMBER CcDdmaiC with 0 skips, width 64"
 
 
 def test_a_picture_shows_every_layer_and_every_skip() -> None:
