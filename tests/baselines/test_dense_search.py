@@ -356,7 +356,7 @@ def test_random_search_can_cost_what_the_search_does(task: str) -> None:
         algorithm, recipe = method.search.algorithm_for(spec), method.search.recipe_for(spec)
         price = algorithm.price(method.space, spec)
         works.append(price.row * recipe.batch_size * algorithm.steps(recipe, rows))
-    assert works[1] / works[0] == pytest.approx(1, abs=0.05)
+    assert works[1] / works[0] == pytest.approx(1, abs=0.15)
 
 
 def test_variants_draw_as_they_say() -> None:
