@@ -77,6 +77,7 @@ METHODS: Registry[Method] = Registry(
         "densenas": "nas360.baselines.methods.densenas:METHOD",
         "densenas_random": "nas360.baselines.methods.densenas_random:METHOD",
         "autodl": "nas360.baselines.methods.autodl:METHOD",
+        "amber": "nas360.baselines.methods.amber:METHOD",
     },
 )
 

@@ -12,17 +12,19 @@ from functools import lru_cache, partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from nas360.baselines import cost
 from nas360.baselines.algorithms.base import Arena, Found, Price, Size
 from nas360.baselines.algorithms.controller import Controller, ControllerSettings
 from nas360.baselines.device import owned_randomness
 from nas360.baselines.recipe import Recipe
+from nas360.baselines.spaces.layered import Child
 from nas360.errors import RunError
 from nas360.seeding import derive
 from nas360.task import TaskSpec
 
-PRICED = 4
+PRICED = 3
 """Children whose mean cost stands for all."""
 
 
@@ -186,9 +188,13 @@ def _work(space: Any, spec: str, settings: ControllerSettings, width: int) -> fl
     """
     task = TaskSpec.model_validate_json(spec)
     drawn = _untrained(space, settings).draw(PRICED, torch.Generator().manual_seed(0)).children()
-    with torch.device("meta"):
-        works = [cost.of(partial(space.alone, child, task, width), task).work for child in drawn]
-    return sum(works) / len(works)
+
+    def build(child: Child) -> nn.Module:
+        with torch.device("meta"):
+            network: nn.Module = space.alone(child, task, width)
+        return network
+
+    return sum(cost.of(partial(build, child), task).work for child in drawn) / len(drawn)
 
 
 @dataclass(frozen=True)
