@@ -258,9 +258,11 @@ def test_a_price_counts_and_computes_nothing() -> None:
     assert price == QUICK.price(SMALL, spec)
 
 
+@pytest.mark.slow
 def test_narrower_searches_cost_less_and_less() -> None:
     spec, algorithm = TASKS["satellite"].spec, Enas()
     ladder = [algorithm, *algorithm.narrower()]
+    assert len(ladder) > 5
     prices = [one.price(METHOD.space, spec) for one in ladder]
     for costs in ([price.look for price in prices], [price.row + price.look for price in prices]):
         assert costs == sorted(set(costs), reverse=True)

@@ -108,8 +108,7 @@ def copy_weights(ours: AmberShared, plain: PlainShared) -> None:
         for source, target in zip(mine, theirs, strict=True):  # type: ignore[call-overload]  # lists of modules
             copy(source, target.before if isinstance(target, Pool) else target)
     for mine, theirs in zip(list(ours.norms)[1:], list(plain.norms)[1:], strict=True):
-        theirs.weight.copy_(mine.scale)  # type: ignore[operator]  # a parameter
-        theirs.bias.copy_(mine.shift)  # type: ignore[operator]  # a parameter
+        theirs.load_state_dict({"weight": mine.get_parameter("scale"), "bias": mine.get_parameter("shift")})
     for name, reduction in ours.reductions.items():
         copy(reduction, plain.reductions[name])  # type: ignore[arg-type]  # of these kinds
     plain.hidden.load_state_dict(ours.hidden.state_dict())
