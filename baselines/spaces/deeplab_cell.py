@@ -70,8 +70,6 @@ class Edges(nn.Module):
         self.register_buffer("pooled", one.repeat((len(NORMED) - len(CONVOLUTIONS)) * count, 1, 1), persistent=False)
         # each edge leads to a node of its own
         self.register_buffer("to_node", all_edges.repeat(len(NORMED), 1), persistent=False)
-        # passes on what it is given; `cost.measure` counts the numbers that such innermost modules write
-        self.written = nn.Identity()
 
     one: Tensor
     copies: Tensor
@@ -95,16 +93,13 @@ class Edges(nn.Module):
         """
         taps = [self.depthwise[f"{name}_0"] for name in CONVOLUTIONS]
         outs = fan(active, self.copies, taps, [dilation for _, dilation, _ in CONVOLUTIONS.values()], 1)
-        outs = [self.written(out) for out in outs]
         inner = torch.cat([matrix(out) for out in outs[: len(TWICE)]], dim=1)
-        inner = self.written(norm_relu(inner, self.inner, _running(self.inner_norms, again=again)))
+        inner = norm_relu(inner, self.inner, _running(self.inner_norms, again=again))
         for index, (name, part) in enumerate(zip(TWICE, inner.chunk(len(TWICE), dim=1), strict=True)):
-            outs[index] = self.written(depthwise(image(part.contiguous(), sizes(source)), self.depthwise[f"{name}_1"]))
+            outs[index] = depthwise(image(part.contiguous(), sizes(source)), self.depthwise[f"{name}_1"])
         every = torch.cat([matrix(out) for out in outs] + [pool.repeat(1, self.count) for pool in pools], dim=1)
-        candidate = Candidate(
-            self.written(every), torch.cat([self.outer, self.pooled]), _running(self.outer_norms, again=again), 0
-        )
-        out = self.written(mix([candidate], weights[:, COLUMNS].T.reshape(-1, 1), self.to_node))
+        candidate = Candidate(every, torch.cat([self.outer, self.pooled]), _running(self.outer_norms, again=again), 0)
+        out = mix([candidate], weights[:, COLUMNS].T.reshape(-1, 1), self.to_node)
         return torch.addmm(out, matrix(source), torch.kron(weights[:, SKIP].unsqueeze(0), self.one))
 
 
@@ -214,7 +209,8 @@ class TrellisCell(nn.Module):
         active, parts = source.relu(), []
         done = sum(len(nodes_after(earlier)) for earlier in range(number))
         for edges in self.edges.get_submodule(str(number)).children():
-            count = edges.count
-            parts.append(edges(source, active, pools, mixture[done : done + count], again=self._again))
-            done += count
+            if not isinstance(edges, Edges):
+                raise TypeError(f"a cell holds Edges, not {type(edges).__name__}")
+            parts.append(edges(source, active, pools, mixture[done : done + edges.count], again=self._again))
+            done += edges.count
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

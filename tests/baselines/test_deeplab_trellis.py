@@ -304,3 +304,28 @@ def test_narrower_ones_keep_path_and_cell() -> None:
     assert default.width == 32
     assert DEEPLAB_TRELLIS.narrower(default) == tuple(replace(default, width=width) for width in (16, 8, 4, 2))
     assert DEEPLAB_TRELLIS.narrower(replace(default, width=2)) == ()
+
+
+@given(st.integers(0, 2**32), st.integers(1, 30))
+@settings(deadline=None, max_examples=20)
+def test_pictures_show_the_path_and_survive_any_name(seed: int, layers: int) -> None:
+    from xml.etree import ElementTree
+
+    rng = np.random.default_rng(seed)
+    architecture = DeeplabArchitecture(tuple(4 << level for level in Trellis(layers, 4).sample(rng)), PLAIN_CELL)
+    name = "a <script>&\x00 name"
+    picture = DEEPLAB_TRELLIS.draw(architecture, name)
+    assert picture == DEEPLAB_TRELLIS.draw(architecture, name)
+    root = ElementTree.fromstring(picture)
+    texts = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert texts[0] == "a <script>&? name"
+    assert texts.count("sep conv 3") == 10
+    lines = [element for element in root.iter() if element.get("class") == "path"]
+    steps = sorted((int(line.get("d", "").split("L")[0][1:].split()[0]), line.get("d", "")) for line in lines)
+    assert len(steps) == layers
+    # one line goes on where the other ended, and rows are 58 apart
+    places = [tuple(map(int, part.split())) for _, d in steps for part in d[1:].split("L")]
+    assert places[1:-1:2] == places[2::2]
+    assert [(y - places[0][1]) // 58 for _, y in places[1::2]] == list(architecture.levels)
+    width, height = int(root.get("width", 0)), int(root.get("height", 0))
+    assert all(0 < x < width and 0 < y < height for x, y in places)
