@@ -1,10 +1,10 @@
 """Ratio of the plain children's time to ours: a weight step, a look at validation, and both as an episode has them.
 
-Run by hand: `python tests/benchmarks/bench_amber.py [--device cuda] [--threads N]`. Children are those that an untrained
-controller draws. A weight step is a pass forward and back and a step of Adam, each on another child. A look scores
-children on the same rows. Both kinds run in turn in one process; printed are medians of processor time (which other
-processes on the machine hardly change), or of wall clock on a GPU. An episode is 500 weight steps and a look of 100
-children; its validation rows are as many as the task has.
+Run by hand: `python tests/benchmarks/bench_amber.py [--device cuda] [--threads N]`. Children are those that an
+untrained controller draws. A weight step is a pass forward and back and a step of Adam, each on another child. A look
+scores children on the same rows. Both kinds run in turn in one process; printed are medians of processor time (which
+other processes on the machine hardly change), or of wall clock on a GPU. An episode is 500 weight steps and a look of
+100 children; its validation rows are as many as the task has.
 """
 
 from __future__ import annotations
