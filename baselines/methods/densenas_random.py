@@ -46,7 +46,7 @@ def reference_routes(method: Method) -> Method:
 
 
 def equal_cost(method: Method) -> Method:
-    """With as many candidates as cost what `densenas` searches with; the published numbers cost 0.3 to 3.6 times as much.
+    """With as many candidates as cost what `densenas` searches with; the published numbers cost 0.3 to 3.1 times that.
 
     Measured as the plan of a run does, by the work of all steps at full budget.
     """

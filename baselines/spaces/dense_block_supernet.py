@@ -1,9 +1,9 @@
 """The DenseNAS supernet: every block of a table, a head for every connection, layers that can be skipped.
 
 Four fifths of its time are convolutions. A search saves those of the layers that were not drawn, in weight steps, and
-the gradients of weights, a third of the work, in architecture steps (`tests/benchmarks/bench_dense_block.py`). Computing
-the first convolutions of all heads that leave a block as one was tried on the CPU: 0.9 to 1.07 times as fast, for the
-parts have to be copied.
+the gradients of weights, a third of the work, in architecture steps (`tests/benchmarks/bench_dense_block.py`). To
+compute the first convolutions of all heads that leave a block as one was tried on the CPU: 0.9 to 1.07 times as fast,
+for the parts have to be copied.
 """
 
 from __future__ import annotations
