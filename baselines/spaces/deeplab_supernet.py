@@ -72,7 +72,7 @@ class TrellisRelaxation:
     def narrower(self) -> tuple[TrellisRelaxation, ...]:
         """The same with fewer layers, levels and channels, in falling order of cost, as far as that is less."""
         own = self.layers, self.levels, self.width
-        sizes = ((12, 4, 4), (8, 4, 4), (6, 4, 2), (4, 3, 2), (3, 2, 2))
+        sizes = ((8, 4, 4), (4, 3, 2), (3, 2, 2))
         return tuple(
             replace(self, layers=layers, levels=levels, width=width)
             for layers, levels, width in sizes
