@@ -114,10 +114,8 @@ def test_the_path_moves_to_the_planted_resolution(toy: Toy, arena: MakeArena) ->
     found: dict[str, list[int]] = {}
     for target in ("fine", "coarse"):
         data = planted(toy, target)
-        paths = [
-            search.search(DEEPLAB_TRELLIS, arena(data, STEPS, seed=seed, recipe=recipe)).architecture
-            for seed in range(5)
-        ]
+        arenas = (arena(data, STEPS, seed=seed, recipe=recipe) for seed in range(5))
+        paths = [search.search(DEEPLAB_TRELLIS, place).architecture for place in arenas]
         print(target, [path.path for path in paths])  # noqa: T201  # the figures that the law is about
         found[target] = [sum(path.levels) for path in paths]
     # seen: four coarser, one equal
