@@ -7,8 +7,10 @@ result on a fast and on a slow machine.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, get_args
 
 from nas360.baselines.cost import TRAINING, Cost
@@ -139,13 +141,17 @@ def make_plan(
     else:
         recipe = fit_batch(shortened(recipe, dense, changes), n_train, changes)
         per_epoch = n_train // recipe.batch_size
-        for chosen in architectures:
-            cost = measure(chosen)
-            left = share * WORK[budget] - n_predict * cost.work
-            most = min(recipe.epochs * per_epoch, MOST_STEPS[budget])
-            steps = min(math.floor(left / (TRAINING * cost.work * recipe.batch_size)), most)
-            if steps >= min(FEWEST_STEPS[budget], most):
-                break
+        most = min(recipe.epochs * per_epoch, MOST_STEPS[budget])
+
+        costs = cache(lambda number: measure(architectures[number]))
+
+        def steps_with(number: int) -> int:
+            work = costs(number).work
+            left = share * WORK[budget] - n_predict * work
+            return min(math.floor(left / (TRAINING * work * recipe.batch_size)), most)
+
+        number = widest(len(architectures), steps_with, min(FEWEST_STEPS[budget], most))
+        chosen, cost, steps = architectures[number], costs(number), steps_with(number)
         # the narrowest network may still be too costly; then the budget is overdrawn rather than nothing learnt
         steps = max(steps, min(8, recipe.epochs * per_epoch))
         if max_steps is not None and max_steps < steps:
@@ -156,6 +162,14 @@ def make_plan(
         if chosen != architectures[0]:
             changes.append(f"a narrower network, {_narrowed(architectures[0], chosen)}")
     return Plan(name, chosen, cost, recipe, steps, per_epoch, report, tuple(changes), max_steps)
+
+
+def widest(n: int, steps: Callable[[int], int], fewest: int) -> int:
+    """The first of n things in falling order of cost that leaves at least so many steps; the last if none does.
+
+    Found by halves: to know the cost of one takes a second.
+    """
+    return min(bisect_left(range(n), True, key=lambda number: steps(number) >= fewest), n - 1)
 
 
 def _narrowed(asked: Any, chosen: Any) -> str:

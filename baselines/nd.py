@@ -11,6 +11,29 @@ from typing import Literal
 from torch import Tensor, nn
 
 _CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
+
+
+class _Sparse(nn.Module):
+    """A 1×1 convolution of the positions that a stride leaves.
+
+    The same as a stride in the convolution, whose backward pass in torch 2.15 on the CPU writes past its memory where
+    images lie channels-last and have 8 channels or fewer.
+    """
+
+    every: int = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        left: Tensor = super().forward(x[(slice(None), slice(None), *[slice(None, None, self.every)] * (x.ndim - 2))])
+        return left
+
+
+class _SparseConv1d(_Sparse, nn.Conv1d): ...
+
+
+class _SparseConv2d(_Sparse, nn.Conv2d): ...
+
+
+_SPARSE: dict[int, type[_SparseConv1d] | type[_SparseConv2d]] = {1: _SparseConv1d, 2: _SparseConv2d}
 _BATCH_NORM: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 _MAX_POOL: dict[int, type[nn.MaxPool1d] | type[nn.MaxPool2d]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
 _AVG_POOL: dict[int, type[nn.AvgPool1d] | type[nn.AvgPool2d]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
@@ -45,6 +68,10 @@ def conv(
     Returns:
         (n, in_channels, *space) → (n, out_channels, *ceil(space / stride)).
     """
+    if kernel == 1 and stride > 1:
+        sparse = _SPARSE[spatial_dims](in_channels, out_channels, 1, groups=groups, bias=bias)
+        sparse.every = stride
+        return sparse
     total = dilation * (kernel - 1)
     before, after = total // 2, total - total // 2
     layer: nn.Module = _CONV[spatial_dims](

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from nas360.baselines import ends
-from nas360.baselines.algorithms.base import Algorithm, Search
-from nas360.baselines.budget import WORK, check_budget, fit_batch, shortened
+from nas360.baselines.algorithms.base import Algorithm, Price, Search
+from nas360.baselines.budget import WORK, check_budget, fit_batch, shortened, widest
 from nas360.baselines.recipe import Recipe
 from nas360.baselines.values import differences, plain
 from nas360.errors import RunError
@@ -111,19 +112,22 @@ def make_search_plan(
     whole = algorithm.steps(recipe, n_train)
     recipe = fit_batch(shortened(recipe, ends.is_dense(spec), changes), most_rows, changes)
     most = min(algorithm.steps(recipe, n_train), MOST_STEPS[budget])
-    chosen, price = algorithm, algorithm.price(space, spec)
-    narrower = iter(algorithm.narrower())
-    while True:
+    options = (algorithm, *algorithm.narrower())
+
+    @cache
+    def length(number: int) -> tuple[int, int, Price]:
+        """Steps and looks that the work is enough for."""
+        price = options[number].price(space, spec)
         look = n_validation * price.look
         looks = max(1, min(price.looks, MOST_LOOKS[budget], math.floor(LOOKING * SHARE * WORK[budget] / look)))
         left = SHARE * WORK[budget] - looks * look
-        steps = min(math.floor(left / (price.row * recipe.batch_size)), most)
-        if steps >= min(FEWEST_STEPS[budget], most):
-            break
-        cheaper = next(((one, at) for one in narrower if (at := one.price(space, spec)).row < price.row), None)
-        if cheaper is None:
-            break
-        chosen, price = cheaper
+        return min(math.floor(left / (price.row * recipe.batch_size)), most), looks, price
+
+    number = widest(len(options), lambda one: length(one)[0], min(FEWEST_STEPS[budget], most))
+    # of the last ones, several may be as cheap
+    while number and length(number - 1)[2].row <= length(number)[2].row:
+        number -= 1
+    chosen, (steps, looks, price) = options[number], length(number)
     # the cheapest search may still be too costly; then the budget is overdrawn rather than nothing found
     steps = max(steps, min(FEWEST_STEPS["smoke"], most))
     if max_steps is not None and max_steps < steps:

@@ -12,18 +12,6 @@ EPS = 1e-3
 """Of every batch norm of the space, as the reference's."""
 
 
-class EverySecond(nn.Module):
-    """Every second position of every spatial dimension, the first among them: size s gives ceil(s / 2).
-
-    Before a 1×1 convolution it does what stride 2 does in it, whose backward pass in torch 2.15 on the CPU writes past
-    its memory at some small widths (4 and 8 channels, channels-last).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, channels, *space) → (n, channels, *ceil(space / 2))."""
-        return x[:, :, ::2] if x.ndim == 3 else x[:, :, ::2, ::2]
-
-
 class BasicBlock(nn.Module):
     """3-convolution, batch norm, ReLU, 3-convolution, batch norm; plus the input; ReLU.
 
@@ -51,10 +39,9 @@ class BasicBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if in_width != width or stride != 1:
             self.shortcut = nn.Sequential(
-                nd.conv(spatial_dims, in_width, width, 1), nd.batch_norm(spatial_dims, width, affine=affine, eps=EPS)
+                nd.conv(spatial_dims, in_width, width, 1, stride=stride),
+                nd.batch_norm(spatial_dims, width, affine=affine, eps=EPS),
             )
-            if stride == 2:
-                self.shortcut.insert(0, EverySecond())
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in_width, *space) → (n, width, *ceil(space / stride))."""

@@ -19,7 +19,7 @@ from nas360.baselines.spaces.dense_block import DENSE_BLOCK, DenseBlock
 from nas360.baselines.spaces.dense_block_architecture import ChainBlock, DenseBlockArchitecture
 from nas360.baselines.spaces.dense_block_cost import network_macs
 from nas360.baselines.spaces.dense_block_drawing import draw
-from nas360.baselines.spaces.dense_block_network import BasicBlock, EverySecond
+from nas360.baselines.spaces.dense_block_network import BasicBlock
 from nas360.baselines.spaces.dense_block_sampling import Sampling
 from nas360.baselines.spaces.dense_block_supernet import DenseBlockSupernet
 from nas360.baselines.spaces.dense_block_table import Stage, Table, Trim
@@ -140,16 +140,6 @@ def test_a_basic_block_by_hand(stride: int, shape: tuple[int, ...]) -> None:
     expected = (norm(second(norm(first(x)).relu())) + norm(projection(x))).relu()
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
     assert block(x).shape[2:] == tuple(-(-size // stride) for size in shape)
-
-
-def test_no_projection_has_a_stride_of_its_own(spec_of: SpecOf) -> None:
-    """On the CPU the backward pass of such a convolution corrupts memory; see `EverySecond`."""
-    spec = spec_of(2, "point")
-    network = space(spec).supernet(spec, Trim(), 0.9)
-    small = [module for module in network.modules() if nd.is_conv(module) and module.kernel_size == (1, 1)]
-    assert small
-    assert {module.stride for module in small} == {(1, 1)}
-    assert any(isinstance(module, EverySecond) for module in network.modules())
 
 
 def test_narrow_strided_supernets_survive_their_backward_pass(spec_of: SpecOf) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nas360.baselines.method import METHODS
 from nas360.baselines.run import run
 from nas360.loaders import TASKS
 from nas360.loaders.data import load_task
@@ -25,3 +26,24 @@ def test_two_steps_and_a_score(task: str, tmp_path: Path) -> None:
     assert row.dataset.provenance == "synthetic"
     predictions = read_predictions(tmp_path / "predictions.npz")
     assert set(predictions.ids or ()) == set(data.rows("test").ids)
+
+
+SEARCHED = [
+    (name, task)
+    for name, method in METHODS.items()
+    if method.search is not None
+    for task in TASKS
+    if method.supports(TASKS[task].spec)
+]
+
+
+@pytest.mark.parametrize(("name", "task"), SEARCHED)
+def test_a_search_goes_the_whole_way_within_the_smallest_budget(name: str, task: str, tmp_path: Path) -> None:
+    data = load_task(task, "synthetic")
+    run(name, data, out=tmp_path, budget="smoke", device="cpu")
+    (row,) = load_result(tmp_path / "result.json").results
+    assert isinstance(row, SeedRow)
+    assert (row.status, row.budget, row.dataset.provenance) == ("ok", "smoke", "synthetic")
+    assert row.score is not None and math.isfinite(row.score)
+    assert row.cost.search_seconds and row.cost.train_seconds
+    assert set(read_predictions(tmp_path / "predictions.npz").ids or ()) == set(data.rows("test").ids)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +133,29 @@ def test_a_dense_task_of_several_channels_keeps_them(spec_of: SpecOf) -> None:
     wide = spec.model_copy(update={"output": spec.output.model_copy(update={"channels": 4})})
     model = ends.TaskModel(ends.head(wide, 2), wide)
     assert tuple(model(torch.zeros(3, *wide.input_shape)).shape) == (3, 4, *wide.input_shape[1:])
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize(("width", "bias"), [(4, False), (9, True)])
+def test_a_strided_pointwise_convolution_is_torchs(dims: int, width: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = nd.conv(dims, 4, width, 1, stride=2, bias=bias)
+    second = (nn.Conv1d if dims == 1 else nn.Conv2d)(4, width, 1, stride=2, bias=bias)
+    second.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 4, *(9, 6)[:dims])
+    torch.testing.assert_close(layer(x), second(x))
+
+
+def test_narrow_strided_pointwise_convolutions_do_not_crash() -> None:
+    # in a process of its own: with the stride in the convolution, torch 2.15 ends with a segmentation fault here
+    program = """
+import torch
+from nas360.baselines import nd
+for narrow, wide in ((4, 8), (8, 9), (8, 16)):
+    layer = nd.conv(2, narrow, wide, 1, stride=2).to(memory_format=torch.channels_last)
+    for _ in range(20):
+        x = torch.randn(32, narrow, 60, 60).to(memory_format=torch.channels_last).requires_grad_()
+        layer(x).square().mean().backward()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

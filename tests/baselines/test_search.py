@@ -135,8 +135,8 @@ def arena(
             log.start({"identity": {}})
         keeping = Keeping(Checkpoints(folder), log, epoch_seconds=0.0)
     return Arena(
-        data.spec, data.rows("train"), preprocessing, recipe, steps, seed, torch.device("cpu"), rows, error, 50, keeping,
-        Interrupter(at),
+        data.spec, data.rows("train"), preprocessing, recipe, steps, seed, torch.device("cpu"), rows, error, 50,
+        keeping, Interrupter(at),
     )  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(name: str, toy: Toy, spec_of: Spec
     assert "search" not in watcher.steps, "a search that is over is not repeated"
     whole, cut = (tmp_path / folder for folder in ("whole", "cut"))
     values = [np.asarray(read_predictions(folder / "predictions.npz").values) for folder in (whole, cut)]
-    assert np.array_equal(*values)
+    assert np.array_equal(values[0], values[1])
     for log in ("search.jsonl", "log.jsonl"):
         entries = [[{**entry, "seconds": 0} for entry in RunLog(folder / log).entries()] for folder in (whole, cut)]
         assert entries[0] == entries[1]
@@ -147,7 +147,7 @@ def test_a_search_reads_no_test_row(
     before = json.loads((tmp_path / "architecture.json").read_text())["search"]
     spoilt = toy(*kind_for(METHODS[name], spec_of))
     for column in ("x", "y"):
-        values = spoilt._splits["test"][column]  # type: ignore[attr-defined]  # the toy's
+        values = spoilt._splits["test"][column]
         values[...] = 0 if values.dtype.kind in "iu" else np.nan
     with pytest.raises(Interrupted):
         run(name, spoilt, out=tmp_path / "b", budget="smoke", device="cpu", watcher=Interrupter("train", 1))
@@ -194,6 +194,7 @@ def test_a_variant_is_a_method_of_its_own(toy: Toy, tmp_path: Path) -> None:
     assert result.method.name == "gaea:auxiliary"
     row = row_of(tmp_path)
     assert row.architecture is not None and row.architecture.genotype is not None
+    assert isinstance(row.architecture.genotype, dict)
     assert row.architecture.genotype["auxiliary"] is True
     with pytest.raises(UnknownNameError, match="Known: gaea:double_softmax, gaea:auxiliary"):
         run("gaea:", toy(1, "point"), out=tmp_path)
