@@ -277,6 +277,36 @@ def pool_window(size: int, dims: int, *otherwise: int) -> tuple[int, int]:
     return (along, along) if dims == 2 else (along, across)
 
 
+def average_pool(x: Tensor, window: tuple[int, int]) -> Tensor:
+    """Mean over the part of a window around each position that lies inside, stride 1.
+
+    As a convolution, for torch's own pool takes six times as long on images of few channels.
+
+    Args:
+        x: (n, channels, height, width), channels-last.
+        window: odd sizes.
+    """
+    out: Tensor = _AveragePool.apply(x, window)
+    return out
+
+
+class _AveragePool(torch.autograd.Function):
+    """`average_pool`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: tuple[int, int]) -> Tensor:
+        one = x.new_ones(1, 1, *window)
+        share = _same_rows(x.new_ones(1, 1, *x.shape[2:]), one, 1).reciprocal_()
+        ctx.save_for_backward(one, share)
+        return _same(x, one.expand(x.shape[1], -1, -1, -1), 1).mul_(share)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        one, share = ctx.saved_tensors
+        return _same(dense(gradient * share), one.expand(gradient.shape[1], -1, -1, -1), 1), None
+
+
 def even_odd(x: Tensor, dims: int) -> tuple[Tensor, Tensor]:
     """Every other position, and those one further along every dimension of the task; zeros beyond the end.
 

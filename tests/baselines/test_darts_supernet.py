@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from nas360.baselines import cost, ends
+from nas360.baselines.spaces import darts_kernels
 from nas360.baselines.spaces.base import Relaxation
 from nas360.baselines.spaces.darts_cell import DARTS_CELL
 from nas360.baselines.spaces.darts_genotypes import DARTS_V2, EDGES, OPERATIONS, Gene
-from nas360.baselines.spaces.darts_kernels import depthwise, fan
+from nas360.baselines.spaces.darts_kernels import average_pool, depthwise, fan
 from nas360.baselines.spaces.darts_network import DiscreteCell
 from nas360.errors import RunError
 from nas360.loaders import TASKS
@@ -118,6 +120,35 @@ def test_single_precision_is_near_enough(plain: ModuleType) -> None:
     torch.testing.assert_close(mine, other, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_gradients_in_single_precision_err_less_than_the_yardsticks_move_with_its_weights(plain: ModuleType) -> None:
+    """A ReLU or a maximum that flips changes a gradient by a jump, so rounding alone does not bound the difference.
+
+    Weights that move by 1e-5 move the outputs by less than the 1e-4 that the two supernets may differ by.
+    """
+    spec = TASKS["ninapro"].spec
+
+    def gradient(network: Any, precision: torch.dtype, moved: float = 0.0) -> Tensor:
+        same = copy.deepcopy(network).to(precision)
+        with torch.no_grad():
+            for parameter in same.cells.parameters():
+                parameter.mul_(1 + moved * torch.randn_like(parameter))
+        loss = functional.cross_entropy(same(x.to(precision)), y)
+        found = torch.autograd.grad(loss, list(same.parameters()), allow_unused=True)
+        return torch.cat([value.double().flatten() for value in found if value is not None])
+
+    errors, moves = [], []
+    for seed in range(3):
+        ours, theirs = pair(plain, spec, Relaxation(width=8, cells=4), seed)
+        x, y = torch.randn(8, *spec.input_shape, dtype=torch.float64), torch.randint(18, (8,))
+        exact, expected = gradient(ours, torch.float64), gradient(theirs, torch.float64)
+        errors.append(float((gradient(ours, torch.float32) - exact).norm() / exact.norm()))
+        moves.append(float((gradient(theirs, torch.float64, 1e-5) - expected).norm() / expected.norm()))
+    assert max(errors) < max(moves) < 0.1
+    # where nothing flips
+    assert min(errors) < 5e-5
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -150,6 +181,42 @@ def test_convolutions_and_their_gradients(
     if dilation == stride == 1:
         wide = x.repeat(1, 2, 1, 1)
         torch.testing.assert_close(depthwise(wide, weight), results[1][0])
+
+
+@pytest.mark.parametrize("window", [(3, 3), (3, 1)])
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_average_pool_is_that_of_torch(window: tuple[int, int], size: int) -> None:
+    x = torch.randn(2, 3, size, size if window[1] > 1 else 1, dtype=torch.float64)
+    results = []
+    for pool in (
+        average_pool,
+        lambda a, sizes: functional.avg_pool2d(a, sizes, 1, [k // 2 for k in sizes], count_include_pad=False),
+    ):
+        a = x.clone(memory_format=torch.channels_last).requires_grad_()
+        out = pool(a, window)
+        results.append((out, *torch.autograd.grad(out.square().sum(), a)))
+    for mine, expected in zip(*results, strict=True):
+        torch.testing.assert_close(mine, expected)
+
+
+def test_an_architecture_step_computes_no_gradient_of_a_kernel(
+    spec_of: SpecOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    taps = darts_kernels._taps
+
+    def counted(*given: Any) -> Tensor:
+        calls.append(1)
+        return taps(*given)
+
+    monkeypatch.setattr(darts_kernels, "_taps", counted)
+    supernet = DARTS_CELL.relax(spec_of(2, "point"), SMALL)
+    x = torch.randn(2, *spec_of(2, "point").input_shape)
+    parameters = list(supernet.architecture_parameters().values())
+    torch.autograd.grad(supernet(x).square().sum(), parameters)
+    assert not calls
+    torch.autograd.grad(supernet(x).square().sum(), [*parameters, *supernet.weight_parameters()])
+    assert calls
 
 
 @pytest.mark.parametrize("mixing", ["softmax", "simplex", "double_softmax"])

@@ -1,9 +1,10 @@
 """Ratio of the plain supernet's time and memory to ours, a bilevel step: forward and backward for the weights, forward
 and backward for the architecture, cross-entropy, batch 32.
 
-Run by hand: `python tests/benchmarks/bench_supernet.py [--profile] [--threads N]`. Both run in turn in one process;
-printed are medians, of wall clock and of processor time (which other processes on the machine hardly change), the
-greatest difference of outputs, and peak memory, each in a process of its own.
+Run by hand: `python tests/benchmarks/bench_supernet.py [--profile] [--threads N …]`, with 1 and 2 threads unless told
+otherwise. Both run in turn in one process; printed are medians, of wall clock and of processor time (which other
+processes on the machine change less), the greatest difference of outputs, and peak memory, each in a process of its
+own. With several threads the wall clock alone counts: threads that wait for each other take processor time too.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def compare(task: str, *, profile: bool, threads: int) -> None:
     wall, cpu = ({name: statistics.median(of[name]) for name in of} for of in (walls, cpus))
     memory = {name: peak_memory(name, task, threads) for name in walls}
     print(  # noqa: T201  # a command
-        f"{task}: wall {wall['plain']:.2f} s / {wall['ours']:.2f} s = {wall['plain'] / wall['ours']:.2f}, "
+        f"{task}, threads {threads}: "
+        f"wall {wall['plain']:.2f} s / {wall['ours']:.2f} s = {wall['plain'] / wall['ours']:.2f}, "
         f"processor {cpu['plain']:.2f} s / {cpu['ours']:.2f} s = {cpu['plain'] / cpu['ours']:.2f}, "
         f"peak memory {memory['plain']:.0f} / {memory['ours']:.0f} MiB, outputs differ by {difference:.1e}"
     )
@@ -111,10 +113,10 @@ def main() -> None:
     """Print all ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", action="store_true", help="where the time of both goes")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads[0])
     if options.memory:
         which, task = options.memory
         network, (x, y) = make(which, task), batch(task)
@@ -124,8 +126,10 @@ def main() -> None:
         (line,) = (row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
         print(float(line.split()[1]) / 1024)  # noqa: T201
         return
-    for task in TASK_NAMES:
-        compare(task, profile=options.profile, threads=options.threads)
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        for task in TASK_NAMES:
+            compare(task, profile=options.profile, threads=threads)
     if not torch.cuda.is_available():
         print("no GPU here: the ratio on one was not measured")  # noqa: T201
 
