@@ -54,10 +54,13 @@ class Method:
         """Refuse a task that the method cannot run on.
 
         Raises:
-            RunError: with the reason.
+            RunError: with the reason, and the tasks that it can run on.
         """
         if reason := self.space.refusal(spec):
-            raise RunError(f"{self.id} cannot run on {spec.id}: it {reason}")
+            from nas360.loaders import TASKS
+
+            able = ", ".join(name for name, task in TASKS.items() if self.supports(task.spec))
+            raise RunError(f"{self.id} cannot run on {spec.id}: it {reason}. Tasks that it can run on: {able}")
 
     def recipe_for(self, spec: TaskSpec) -> Recipe:
         """The recipe with the task's override."""

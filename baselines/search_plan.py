@@ -32,7 +32,7 @@ FEWEST_STEPS = {"small": 400, "smoke": 8}
 """A wider supernet is not worth having with fewer steps than these."""
 
 MOST_STEPS = {"small": 4000, "smoke": 10}
-MOST_LOOKS = {"small": 10, "smoke": 2}
+MOST_LOOKS = {"small": 50, "smoke": 2}
 
 
 @dataclass(frozen=True)

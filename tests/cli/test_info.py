@@ -80,7 +80,7 @@ def test_a_task_is_shown_as_a_task(capsys: pytest.CaptureFixture[str]) -> None:
         (("darcy_flow", "--task", "ecg"), "darcy_flow is a task"),
         (("nonsense",), "'nonsense' is neither a task"),
         (("wrn", "--task", "nonsense"), "unknown task 'nonsense'"),
-        (("resnet1d", "--task", "cifar100"), "resnet1d cannot run on cifar100"),
+        (("resnet1d", "--task", "cifar100"), "Tasks that it can run on: ecg, satellite, deepsea"),
         (("timm:resnet18", "--task", "ecg"), "timm:resnet18 cannot run on ecg"),
         (("gaea:nonsense", "--task", "ecg"), "unknown variant 'nonsense' of gaea. Known: gaea:double_softmax"),
         (("ecg", "--architecture", "DARTS_V2"), "ecg is a task, which has no --architecture"),
