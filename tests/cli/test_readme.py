@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nas360.baselines.method import METHODS, get_method
 from nas360.cli import COMMANDS
 from nas360.loaders import TASKS
 from nas360.loaders.base import SYNTHETIC_MARK
@@ -101,3 +102,10 @@ def test_the_table_of_tasks_is_that_of_the_specs() -> None:
         about = "" if spec.splits_exact else "≈"
         sizes = " / ".join(f"{about}{spec.splits[split]:,}" for split in ("train", "validation", "test"))
         assert re.search(rf"^\| `{name}` \|.*\| {re.escape(sizes)} \|$", TEXT, re.MULTILINE), name
+
+
+def test_the_table_of_searches_is_that_of_the_methods() -> None:
+    searched = [name for name, method in METHODS.items() if method.search is not None]
+    assert re.findall(r"^\| `(\w+)` \|.*\|.*\| (?:all|dense|1D) \|$", TEXT, re.MULTILINE) == searched
+    for variant in re.findall(r"`(\w+:\w+)`", TEXT):
+        get_method(variant)
