@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from nas360.baselines import cost
+from nas360.baselines.algorithms.alternating import Alternation, Measure, Turns, gradients
 from nas360.baselines.algorithms.base import Arena, Found, Price, Size
-from nas360.baselines.algorithms.dense_nas_search import SHARE, PathSearch
 from nas360.baselines.device import owned_randomness
+from nas360.baselines.feed import Tensors
 from nas360.baselines.spaces.base import Space, Supernet
 from nas360.baselines.spaces.dense_block_table import Trim
 from nas360.errors import RunError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from nas360.baselines.recipe import Recipe
     from nas360.task import TaskSpec
 
+SHARE = 0.8
+"""Of the training rows, and of each step's rows, for the weights; the rest is for the architecture."""
 
 TRIMS = (Trim(2, 5), Trim(4, 3), Trim(8, 2), Trim(8, 1, 2), Trim(16, 1, 2), Trim(16, 1, 1))
 """Supernets that a small budget may fall back on."""
@@ -140,12 +144,44 @@ class DenseNas:
         """See `Algorithm.search`; the space must be a `PathSpace`."""
         with owned_randomness(derive(arena.seed, "search", "init"), arena.device):
             supernet = self._supernet(space, arena.spec)
-            search = PathSearch(self, space, arena, supernet)
+            search = Alternation(space, arena, supernet, self.turns(supernet))
         with owned_randomness(derive(arena.seed, "search", "train"), arena.device):
             return search.run()
 
     def _supernet(self, space: PathSpace, spec: TaskSpec) -> Any:
         return space.supernet(spec, self.trim, self.temperature)
+
+    def turns(self, supernet: PathSupernet) -> Turns:
+        """The architecture moves first, by the loss of all candidates mixed; then the weights of what is drawn."""
+
+        def expected_macs() -> float:
+            with torch.no_grad():
+                return float(supernet.expected_macs(0.0))
+
+        return Turns(
+            optimiser=self.optimiser,
+            warmup=self.warmup,
+            looks=self.looks,
+            share=SHARE,
+            architecture_first=True,
+            gradients=self._gradients,
+            draw=lambda warm: supernet.draw(uniform=warm),
+            mix=supernet.mix,
+            measures=(
+                Measure(
+                    "expected_macs",
+                    "expected cost",
+                    expected_macs,
+                    lambda macs: f"{macs / 1e6:.4g} million multiply-adds",
+                ),
+            ),
+        )
+
+    def _gradients(self, search: Alternation, train: Tensors, held_out: Tensors) -> Sequence[Tensor | None]:
+        loss = search.loss(held_out)
+        if self.cost_weight:
+            loss = loss + self.cost_term(search.supernet)
+        return gradients(loss, search.parameters)
 
     def optimiser(self, supernet: PathSupernet) -> torch.optim.Optimizer:
         """Adam over the architecture, in two groups."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +12,11 @@ from torch import Tensor, nn
 from nas360.baselines.algorithms.base import Arena, Found
 from nas360.baselines.algorithms.controller import Controller, Drawn
 from nas360.baselines.algorithms.enas_reward import macro_auroc
-from nas360.baselines.device import autocast_dtype, random_state, restore_random_state
+from nas360.baselines.algorithms.progress import Progress
+from nas360.baselines.device import autocast_dtype
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import Feed, Tensors, to_device
 from nas360.baselines.spaces.layered import Child
-from nas360.baselines.train import Keeping
-from nas360.baselines.watch import Report
 from nas360.errors import RunError
 from nas360.loaders.ahead import ahead
 from nas360.loaders.base import Batch
@@ -90,14 +88,14 @@ class EnasSearch:
         batch = min(arena.recipe.batch_size, len(arena.rows))
         self.feed = Feed(arena.rows, arena.preprocessing, batch, arena.seed, "weights")
         self.looked = self._validation_parts(batch)
-        self.step, self.episode, self.seconds = 0, 0, 0.0
+        self.progress = Progress(
+            arena, self.feed,
+            {"model": self.model, "weights": self.weights, "controller": self.controller, "policy": self.policy},
+        )  # fmt: skip
+        self.episode = 0
         self.baseline = math.nan
         self.rewards: list[float] = []
-        self.sum = torch.zeros((), dtype=torch.float64, device=arena.device)
-        self.count = 0
         self._drawn: tuple[int, list[Child]] = (-2, [])
-        self._saved = self._began = time.monotonic()
-        self._before = 0.0
 
     def _validation_parts(self, size: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
         """Rows of a look, in equal parts of about the batch size: norms go by a part's statistics."""
@@ -108,18 +106,15 @@ class EnasSearch:
 
     def run(self) -> Found:
         """Search to the last step, from wherever the last checkpoint left it."""
-        arena, table = self.arena, self.table
+        arena, table, progress = self.arena, self.table, self.progress
         self._resume()
-        self._began, self._before = time.monotonic(), self.seconds
         self.model.train()
-        lr = self._lr(max(0, self.step - 1))
-        self._score_if_due(lr)
-        for batch in self.feed.steps(self.step, table.steps):
-            lr = self._weight_step(to_device(batch, arena.device))
-            self.step += 1
-            arena.watcher.step(self.step, table.steps, "search")
+        self._score_if_due()
+        for batch in self.feed.steps(progress.step, table.steps):
+            self._weight_step(to_device(batch, arena.device))
+            progress.advance()
             self._keep()
-            self._score_if_due(lr)
+            self._score_if_due()
         children = self._children(table.episodes, self.algorithm.samples)
         rewards = self._scores(children)
         best = max(range(len(children)), key=lambda number: rewards[number])
@@ -130,42 +125,35 @@ class EnasSearch:
             "mean_reward": math.fsum(rewards) / len(rewards),
             **self._measures(),
         }
-        return Found(self.space.architecture(children[best]), self.step, self.seconds, facts)
+        return Found(self.space.architecture(children[best]), progress.step, progress.seconds, facts)
 
-    def _lr(self, step: int) -> float:
-        recipe = self.arena.recipe
-        factor = recipe.schedule.factor(step, max(1, self.feed.steps_per_epoch), self.table.steps)
-        return recipe.optimiser.lr * factor
-
-    def _weight_step(self, batch: Tensors) -> float:
-        episode = self.table.episode_of(self.step)
+    def _weight_step(self, batch: Tensors) -> None:
+        step = self.progress.step
+        episode = self.table.episode_of(step)
         begin = self.table.begin(episode)
         if self._drawn[0] != episode:
             # the controller stands still meanwhile, so that all children of the episode are drawn at once
             end = self.table.warm if episode < 0 else self.table.end(episode)
             self._drawn = episode, self._children(episode, end - begin, "weights")
-        self.shared.child = self._drawn[1][self.step - begin]
-        lr = self._lr(self.step)
-        for group in self.weights.param_groups:
-            group["lr"] = lr
+        self.shared.child = self._drawn[1][step - begin]
+        self.progress.set_lr()
         loss = self.arena.loss(self.model, batch)
         self.weights.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if self.arena.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.arena.recipe.clip_norm)
         self.weights.step()
-        self.sum += loss.detach()
-        self.count += 1
-        return lr
+        self.progress.add(loss.detach())
 
     def _children(self, episode: int, n: int, purpose: str = "scores") -> list[Child]:
         """Children of an episode; always the same ones while the controller is."""
         seed = int(derive(self.arena.seed, "search", purpose, episode).integers(2**62))
         return self.controller.draw(n, torch.Generator().manual_seed(seed)).children()
 
-    def _score_if_due(self, lr: float) -> None:
-        while self.episode < self.table.episodes and self.step >= self.table.end(self.episode):
-            self._check_finite(lr)
+    def _score_if_due(self) -> None:
+        while self.episode < self.table.episodes and self.progress.step >= self.table.end(self.episode):
+            # before anything is scored
+            self.progress.loss()
             children = self._children(self.episode, self.algorithm.samples)
             rewards = torch.tensor(self._scores(children), dtype=torch.float64)
             mean, update = float(rewards.mean()), self.algorithm.update
@@ -177,7 +165,7 @@ class EnasSearch:
             learn(self.controller, self.policy, children, advantage, update, rng)
             self.episode += 1
             best = children[int(rewards.argmax())]
-            self._report(lr, mean, float(rewards.max()), best)
+            self._report(mean, float(rewards.max()), best)
             self.rewards = []
             self._keep()
 
@@ -213,8 +201,8 @@ class EnasSearch:
             if not bool(logits.isfinite().all()):
                 raise TrainingError(
                     "search",
-                    f"a child's outputs are not finite at step {self.step} of {self.table.steps}. Lower the learning "
-                    f"rate of the search's recipe, or set clip_norm",
+                    f"a child's outputs are not finite at step {self.progress.step} of {self.table.steps}. Lower the "
+                    f"learning rate of the search's recipe, or set clip_norm",
                 )
             rewards.append(macro_auroc(logits, truth))
         if math.isnan(rewards[0]):
@@ -227,14 +215,6 @@ class EnasSearch:
     def _plain_batch(self, number: int) -> Batch:
         return self.arena.preprocessing(self.arena.validation.take(self.looked[number]), None)
 
-    def _check_finite(self, lr: float) -> None:
-        if not math.isfinite(float(self.sum)):
-            raise TrainingError(
-                "search",
-                f"the search's loss stopped being finite by step {self.step} of {self.table.steps} (learning rate "
-                f"{lr:g}). Lower the learning rate of the search's recipe, or set clip_norm",
-            )
-
     def _measures(self) -> dict[str, float]:
         """The controller's entropy as a share of the greatest, and its share of skips, from a hundred draws."""
         drawn = self.controller.draw(100, torch.Generator().manual_seed(0))
@@ -245,84 +225,32 @@ class EnasSearch:
             "skip_share": float(drawn.skips.sum()) / (100 * most),
         }
 
-    def _report(self, lr: float, mean: float, greatest: float, best: Child) -> None:
-        arena, measures = self.arena, self._measures()
-        loss = float(self.sum) / max(1, self.count)
-        epoch = self.step / max(1, self.feed.steps_per_epoch)
-        architecture = self.space.architecture(best)
-        if arena.keeping is not None and arena.keeping.log is not None:
-            entry = {
-                "step": self.step,
-                "epoch": round(epoch, 4),
-                "loss": loss,
-                "lr": lr,
-                "validation_error": 1 - mean,
-                "best_error": 1 - greatest,
-                "baseline": self.baseline,
-                **measures,
-                "architecture": self.space.to_json(architecture),
-                "seconds": round(self.seconds, 3),
-            }
-            arena.keeping.log.append(entry)
-        self.sum.zero_()
-        self.count = 0
+    def _report(self, mean: float, greatest: float, best: Child) -> None:
+        measures, architecture = self._measures(), self.space.architecture(best)
+        details = {
+            "best_error": 1 - greatest,
+            "baseline": self.baseline,
+            **measures,
+            "architecture": self.space.to_json(architecture),
+        }
         shown = {
             "controller's entropy": f"{measures['entropy']:.1%} of the greatest",
             "best of the episode": f"{architecture}, area under the ROC curve {greatest:.3f}",
         }
-        arena.watcher.report(
-            Report(self.step, self.table.steps, epoch, loss, lr, 1 - mean, self.seconds, stage="search", shown=shown)
-        )
+        self.progress.report(1 - mean, details, shown)
 
     def _keep(self, *, last: bool = False) -> None:
         """Write a checkpoint if the last one is old enough."""
-        now, keeping = time.monotonic(), self.arena.keeping
-        self.seconds = self._before + now - self._began
-        if keeping is not None and (last or now - self._saved >= keeping.epoch_seconds):
-            self._save(keeping)
-            self._saved = now
-
-    def _save(self, keeping: Keeping) -> None:
-        keeping.checkpoints.save(
-            {
-                "step": self.step,
-                "episode": self.episode,
-                "seconds": self.seconds,
-                "baseline": self.baseline,
-                "rewards": self.rewards,
-                "sum": self.sum,
-                "count": self.count,
-                "model": self.model.state_dict(),
-                "weights": self.weights.state_dict(),
-                "controller": self.controller.state_dict(),
-                "policy": self.policy.state_dict(),
-                "random": random_state(self.arena.device),
-            }
-        )
+        values = {"episode": self.episode, "baseline": self.baseline, "rewards": self.rewards}
+        self.progress.keep(values, last=last)
 
     def _resume(self) -> None:
-        keeping = self.arena.keeping
-        if keeping is None:
-            return
-        state, warnings = keeping.checkpoints.load(self.arena.device)
-        for warning in warnings:
-            self.arena.watcher.note(warning)
+        state = self.progress.resume()
         if state is not None:
-            self._restore(state)
-            self.arena.watcher.note(f"search taken up at step {self.step} of {self.table.steps}")
-        if keeping.log is not None:
-            # an episode is told of once it is done, and its last step may be kept before
-            keeping.log.cut(self.table.end(self.episode - 1) if self.episode else 0)
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.weights.load_state_dict(state["weights"])
-        self.controller.load_state_dict(state["controller"])
-        self.policy.load_state_dict(state["policy"])
-        restore_random_state(state["random"], self.arena.device)
-        self.step, self.episode, self.count = int(state["step"]), int(state["episode"]), int(state["count"])
-        self.seconds, self.baseline = float(state["seconds"]), float(state["baseline"])
-        self.rewards, self.sum = list(state["rewards"]), state["sum"].to(self.arena.device)
+            self.episode, self.baseline = int(state["episode"]), float(state["baseline"])
+            self.rewards = list(state["rewards"])
+        # an episode is told of once it is done, and its last step may be kept before
+        self.progress.cut_log(self.table.end(self.episode - 1) if self.episode else 0)
 
 
 def _mean_by_row(output: Tensor, row: Tensor) -> Tensor:

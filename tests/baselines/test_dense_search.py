@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from nas360.baselines import cost, ends
+from nas360.baselines.algorithms.alternating import Alternation
 from nas360.baselines.algorithms.base import Arena, Found
 from nas360.baselines.algorithms.dense_nas import DenseNas
-from nas360.baselines.algorithms.dense_nas_search import PathSearch, entropies
+from nas360.baselines.algorithms.entropy import entropies
 from nas360.baselines.checkpoint import Checkpoints
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import Tensors
@@ -196,14 +197,14 @@ def test_architecture_rows_are_held_out_in_every_epoch(toy: Toy) -> None:
     assert (len(seen["weights"]), len(seen["architecture"])) == (40, 10)
 
 
-def steps_of(data: TaskData, algorithm: DenseNas, step: int) -> tuple[PathSearch, Any]:
+def steps_of(data: TaskData, algorithm: DenseNas, step: int) -> tuple[Alternation, Tensors]:
     """A search about to do its first step as if it were number `step`, and a batch."""
     torch.manual_seed(0)
     own = space(data.spec)
     place = arena(data, 8)
     supernet = own.supernet(data.spec, Trim(), 0.9)
-    search = PathSearch(algorithm, own, place, supernet)
-    search.step = step
+    search = Alternation(own, place, supernet, algorithm.turns(supernet))
+    search.progress.step = step
     batch = next(search.weight_feed.steps(0, 1))
     return search, Tensors(torch.from_numpy(batch.x), torch.from_numpy(batch.y), None)
 
@@ -212,7 +213,7 @@ def test_a_weight_step_moves_what_was_drawn_and_nothing_else(toy: Toy) -> None:
     search, batch = steps_of(toy(1, "point"), FAST, step=0)
     supernet = search.supernet
     before = {name: value.clone() for name, value in supernet.named_parameters()}
-    search._weight_step(batch)
+    search.turn(batch, None)
     moved = {name for name, value in supernet.named_parameters() if not torch.equal(value, before[name])}
     layers = [f"layers.{block}.{n}." for block in range(4) for n in range((1, 1, 2, 2)[block])]
     assert supernet.choices is not None and 0 < sum(supernet.choices) < 6
@@ -226,7 +227,7 @@ def test_an_architecture_step_moves_each_group_at_its_own_rate(toy: Toy) -> None
     data = toy(1, "point")
     search, batch = steps_of(data, replace(FAST, lr_alpha=0.05, lr_beta=0.02), step=4)
     before = {name: value.detach().clone() for name, value in search.supernet.named_parameters()}
-    search._architecture_step(batch)
+    search.architecture_step(batch, batch)
     for name, value in search.supernet.named_parameters():
         if name not in ("alpha", "beta"):
             assert torch.equal(value, before[name])

@@ -50,7 +50,7 @@ def batch(task: str, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def our_iteration(network: DenseBlockSupernet, choices: list[bool], few: Any, many: Any) -> None:
-    """As `dense_nas_search` does it: the gradients that are asked for, and no others."""
+    """As `alternating` does it: the gradients that are asked for, and no others."""
     network.mix()
     torch.autograd.grad(functional.cross_entropy(network(few[0]), few[1]), [network.alpha, network.beta])
     network.choices = choices
