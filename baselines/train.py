@@ -113,33 +113,44 @@ class Training:
         """Spent in training, over all resumptions."""
         return self._seconds
 
-    def run(self) -> nn.Module:
-        """Train to the last step.
+    def run(self, until: int | None = None) -> nn.Module:
+        """Train to the last step, or stop on the way there.
+
+        What has been stopped is gone on with by another `Training` that keeps its state in the same place, and ends as
+        if it had never been stopped.
+
+        Args:
+            until: stop after so many steps of the training; None: after all.
 
         Returns:
             The model that makes the predictions: the one given, or the average of its weights.
 
         Raises:
             TrainingError: the loss is not finite.
-            RunError: the checkpoint does not fit.
+            RunError: the checkpoint does not fit; `until` is not on the way, or nothing is kept to go on from.
         """
+        stop = self.steps if until is None else until
+        if not self._step <= stop <= self.steps:
+            raise RunError(f"a training cannot stop at step {stop}: it is at {self._step} and has {self.steps}")
+        if stop < self.steps and self.keeping is None:
+            raise RunError(f"a training that keeps nothing was to stop at step {stop}: it could not be gone on with")
         with owned_randomness(derive(self.seed, "train"), self.device):
-            self._resume()
-            self._loop()
+            self._resume(stop)
+            self._loop(stop)
         return self.model if self._average is None else self._average
 
-    def _loop(self) -> None:
+    def _loop(self, stop: int) -> None:
         began = saved = time.monotonic()
         before = self._seconds
         epoch_steps = self._feed.steps_per_epoch
         self.model.train()
-        for batch in self._feed.steps(self._step, self.steps):
+        for batch in self._feed.steps(self._step, stop):
             lr = self._one_step(to_device(batch, self.device))
             self._step += 1
             self._watcher.step(self._step, self.steps, "train")
             now = time.monotonic()
             self._seconds = before + now - began
-            last = self._step == self.steps
+            last = self._step == stop
             if self._step % self.report_steps == 0 or last:
                 self._report(lr)
             if self.keeping is None:
@@ -242,13 +253,17 @@ class Training:
             }
         )
 
-    def _resume(self) -> None:
+    def _resume(self, stop: int) -> None:
         if self.keeping is None:
             return
         state, warnings = self.keeping.checkpoints.load(self.device)
         for warning in warnings:
             self._watcher.note(warning)
         log = self.keeping.log
+        if state is not None and int(state["step"]) > stop:
+            # of what was to come later, as when a folder is put back in part
+            self._watcher.note(f"the checkpoint is of step {state['step']}, past step {stop}: trained anew")
+            state = None
         if state is None:
             if log is not None:
                 log.cut(0)

@@ -168,6 +168,55 @@ def test_dropout_s_draws_are_taken_up_too(toy: Toy, tmp_path: Path) -> None:
     assert states_equal(expected, make(None, keeping(tmp_path)).run())
 
 
+class Counting(Silent):
+    """Counts steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.notes: list[str] = []
+
+    def step(self, done: int, total: int, stage: str) -> None:
+        self.steps.append(done)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_a_training_that_stops_on_the_way_ends_as_one_that_does_not(toy: Toy, tmp_path: Path) -> None:
+    data, watcher = toy(1, "point"), Counting()
+    recipe = replace(SHORT, ema_decay=0.9)
+
+    def make(**settings: Any) -> Training:
+        made = training(data, recipe, steps=12, **settings)
+        with owned_randomness(np.random.default_rng(0), CPU):
+            network = WIDE_RESNET.build(WideResNetArchitecture(width=1, dropout=0.5), data.spec)
+        return replace(made, model=ends.TaskModel(network, data.spec))
+
+    expected = make().run()
+    # nothing but the end of each part is kept
+    part = Keeping(Checkpoints(tmp_path), None, 1e9, 1e9)
+    for until in (2, 2, 7, 12):
+        found = make(keeping=part, watcher=watcher).run(until)
+        state, _ = part.checkpoints.load(CPU)
+        assert state is not None and state["step"] == until
+    assert states_equal(expected, found)
+    assert watcher.steps == list(range(1, 13)), "nothing is trained twice"
+    # a state of later is no state to stop earlier in
+    earlier = make(keeping=part, watcher=watcher).run(7)
+    assert "is of step 12, past step 7: trained anew" in watcher.notes[-1]
+    fresh = make(keeping=replace(part, checkpoints=Checkpoints(tmp_path / "fresh"))).run(7)
+    assert states_equal(earlier, fresh)
+
+
+def test_where_a_training_cannot_stop(toy: Toy, tmp_path: Path) -> None:
+    data = toy(1, "point")
+    for until in (-1, 5):
+        with pytest.raises(RunError, match=f"cannot stop at step {until}: it is at 0 and has 4"):
+            training(data, steps=4, keeping=Keeping(Checkpoints(tmp_path), None)).run(until)
+    with pytest.raises(RunError, match="keeps nothing was to stop at step 3"):
+        training(data, steps=4).run(3)
+
+
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(toy: Toy, tmp_path: Path) -> None:
     data = toy(1, "point")
     expected = training(data, steps=10).run()
