@@ -240,7 +240,7 @@ def take_fields(content: Mapping[str, Any], kind: str, **types: type | tuple[typ
     """Check foreign JSON against the fields of an architecture.
 
     Args:
-        content: what was read.
+        content: what was read; any JSON value.
         kind: what it should be, for the message.
         types: field → allowed type or types. A bool does not pass as a number.
 
@@ -248,7 +248,7 @@ def take_fields(content: Mapping[str, Any], kind: str, **types: type | tuple[typ
         The content as a dict, with exactly these fields.
 
     Raises:
-        RunError: that names the fields which are missing, unknown or of a wrong type.
+        RunError: that names the fields which are missing, unknown or of a wrong type; or the content is no object.
 
     Example:
         >>> take_fields({"depth": 16}, "toy", depth=int)
@@ -258,6 +258,8 @@ def take_fields(content: Mapping[str, Any], kind: str, **types: type | tuple[typ
         ...
         nas360.errors.RunError: not a toy architecture: missing depth; unknown depht. Allowed fields: depth
     """
+    if not isinstance(content, Mapping):
+        raise RunError(f"not a {kind} architecture: {content!r} is no object. Its fields: {', '.join(types)}")
     faults = []
     if missing := [name for name in types if name not in content]:
         faults.append(f"missing {', '.join(missing)}")

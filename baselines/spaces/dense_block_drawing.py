@@ -12,6 +12,9 @@ HEIGHT, AXIS, GREATEST = 300, 160, 170
 BAR, STEP, GAP, MARGIN = 9, 12, 46, 24
 """Width of a bar, from bar to bar in a block, from block to block, and at the sides."""
 
+MOST = 40
+"""Bars of a block at most, far above what the published tables have; the number above says how many layers it has."""
+
 HEAD, LAYER, END = "#e39b53", "#8fb8de", "#dff0d8"
 ALIKE = 'font-family="sans-serif" text-anchor="middle" dominant-baseline="central"'
 
@@ -33,8 +36,9 @@ def draw(architecture: DenseBlockArchitecture, name: str = "") -> str:
         if number:
             parts.append(_arrow(x - GAP + 3, x - 4, "/2" if stride == 2 else ""))
         height = max(4, round(GREATEST * width / widest))
-        parts += [_bar(x + i * STEP, height, LAYER if i or not number else HEAD) for i in range(layers)]
-        right = x + (layers - 1) * STEP + BAR
+        bars = min(layers, MOST)
+        parts += [_bar(x + i * STEP, height, LAYER if i or not number else HEAD) for i in range(bars)]
+        right = x + (bars - 1) * STEP + BAR
         middle = (x + right) / 2
         parts.append(_text(middle, AXIS + height / 2 + 14, str(width), 13))
         if number:

@@ -18,7 +18,7 @@ from nas360.baselines.methods.densenas import SPACE
 from nas360.baselines.spaces.dense_block import DENSE_BLOCK, DenseBlock
 from nas360.baselines.spaces.dense_block_architecture import ChainBlock, DenseBlockArchitecture
 from nas360.baselines.spaces.dense_block_cost import network_macs
-from nas360.baselines.spaces.dense_block_drawing import draw
+from nas360.baselines.spaces.dense_block_drawing import MOST, draw
 from nas360.baselines.spaces.dense_block_network import BasicBlock
 from nas360.baselines.spaces.dense_block_sampling import Sampling
 from nas360.baselines.spaces.dense_block_supernet import DenseBlockSupernet
@@ -231,3 +231,12 @@ def test_pictures_have_a_bar_a_layer_and_hold_any_text() -> None:
     texts = [element.text for element in root.iter() if element.tag.endswith("text")]
     assert [text for text in texts if text in ("3", "4", "6", "/2")] == ["3", "4", "/2", "6"]
     assert SPACE.draw(architecture) == SPACE.draw(architecture)
+
+
+def test_a_picture_of_a_monstrous_network_stays_small() -> None:
+    # a file may name any number
+    architecture = SPACE.from_json({"stem": 10**400, "blocks": [{"width": 1, "layers": 10**30, "stride": 1}]})
+    picture = draw(architecture)
+    ElementTree.fromstring(picture)
+    assert picture.count('class="bar"') == 1 + MOST
+    assert f"&#215;{10**30}" in picture

@@ -90,6 +90,9 @@ def test_architectures_pass_through_json(method: Method, short_spec: TaskSpec) -
         assert space.from_json(stored) == architecture
     with pytest.raises(RunError, match=r"missing .*; unknown nonsense"):
         space.from_json({"nonsense": 1})
+    for content in ([], None, 3, "text", [["stem", 3]]):
+        with pytest.raises(RunError, match="is no object"):
+            space.from_json(content)  # type: ignore[arg-type]  # a file may hold any value
 
 
 def test_narrower_architectures_cost_less_and_less(method: Method, short_spec: TaskSpec) -> None:
