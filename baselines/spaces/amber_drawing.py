@@ -30,10 +30,8 @@ def draw(architecture: AmberArchitecture, name: str = "") -> str:
         name: a line above; plain text, any signs.
     """
     layers = len(architecture.operations)
-    farthest = max(
-        (layer - source for layer, sources in enumerate(architecture.skips) for source in sources), default=0
-    )
-    top = (50 if name else 20) + _height(farthest)
+    levels = _levels(architecture.skips)
+    top = (50 if name else 20) + _height(max(levels.values(), default=0))
     width = 2 * MARGIN + (layers + 2) * BOX + (layers + 1) * GAP
     middle, height = top + TALL // 2, top + TALL + 62
     arches, boxes = [], [_box(0, middle, "stem", f"conv 8 · {architecture.width}", "#dff0d8")]
@@ -46,7 +44,7 @@ def draw(architecture: AmberArchitecture, name: str = "") -> str:
             # arches end side by side on the top of their box, the longest farthest to the left
             end = _left(layer + 1) + round((order + 1) * BOX / (len(architecture.skips[layer]) + 2))
             begin = _left(source + 1) + BOX - 8
-            arches.append(_arch(begin, end, top, _height(layer - source)))
+            arches.append(_arch(begin, end, top, _height(levels[source, layer])))
     boxes.append(_arrow(f"M{_left(layers) + BOX} {middle}H{_left(layers + 1)}"))
     boxes.append(_box(layers + 1, middle, "full", str(architecture.hidden), "#fcf3cf"))
     boxes += _stages(architecture, top)
@@ -79,9 +77,20 @@ def _left(column: int) -> int:
     return MARGIN + column * (BOX + GAP)
 
 
-def _height(distance: int) -> int:
-    """Of an arch over so many layers."""
-    return 14 + 17 * distance
+def _levels(skips: tuple[tuple[int, ...], ...]) -> dict[tuple[int, int], int]:
+    """How high each skip (source, layer) runs: as low as it can without lying on another one, short ones first."""
+    found: dict[tuple[int, int], int] = {}
+    arches = ((source, layer) for layer, sources in enumerate(skips) for source in sources)
+    for source, layer in sorted(arches, key=lambda arch: (arch[1] - arch[0], arch)):
+        # those that have a layer in common, be it the end of one and the beginning of the other
+        taken = {level for (start, end), level in found.items() if start <= layer and source <= end}
+        found[source, layer] = min(set(range(len(taken) + 1)) - taken)
+    return found
+
+
+def _height(level: int) -> int:
+    """Of an arch at a level, counted from 0."""
+    return 22 + 9 * level
 
 
 def _arch(begin: int, end: int, base: int, height: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -334,3 +335,19 @@ def test_a_picture_shows_every_layer_and_every_skip() -> None:
         height = float(str(root.get("height")))
         tops = [float(str(one.get("y"))) for one in boxes]
         assert 0 < min(tops) and max(tops) + 44 < height
+
+
+def test_no_skip_lies_on_another_in_a_picture() -> None:
+    everything = tuple(tuple(range(layer)) for layer in range(12))
+    for skips in (everything, AMBER_LAYERS.sample(TASKS["ecg"].spec, np.random.default_rng(1)).skips):
+        root = ElementTree.fromstring(AMBER_LAYERS.draw(AmberArchitecture(("identity",) * 12, skips)))
+        flat: dict[int, list[tuple[int, int]]] = {}
+        for path in root.iter("{http://www.w3.org/2000/svg}path"):
+            # M begin base V side q … H end q … V base
+            if found := re.fullmatch(r"M(\d+) \d+V(\d+)q0 (-\d+) \d+ -\d+H(\d+)q.*", str(path.get("d"))):
+                begin, side, bend, end = map(int, found.groups())
+                flat.setdefault(side + bend, []).append((begin, end))
+        assert sum(map(len, flat.values())) == sum(map(len, skips))
+        for lines in flat.values():
+            lines.sort()
+            assert all(before[1] < after[0] for before, after in itertools.pairwise(lines))
