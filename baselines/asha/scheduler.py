@@ -114,6 +114,7 @@ class Scheduler:
         self._in_flight: dict[int, int] = {}  # trial → rung
         self._failures: dict[tuple[int, int], str] = {}  # trial, rung → reason
         self._best: tuple[float, int, int, int] | None = None  # error, minus resource, trial, rung
+        self._asking = True
 
     def ask(self) -> Job | None:
         """The next job, which is in flight from now on; None when there is nothing to do until something is told."""
@@ -130,6 +131,7 @@ class Scheduler:
         return self._start(len(self._brackets) - 1, 0)
 
     def _start(self, trial: int, rung: int) -> Job:
+        self._asking = True
         self._in_flight[trial] = rung
         return self._job(trial, rung)
 
@@ -154,6 +156,7 @@ class Scheduler:
         outcome = judged(outcome)
         error = math.inf if isinstance(outcome, Failure) else outcome
         del self._in_flight[trial]
+        self._asking = False
         bracket = self._brackets[trial]
         self._rungs[bracket][rung].report(trial, error)
         if isinstance(outcome, Failure):
@@ -182,6 +185,11 @@ class Scheduler:
         return tuple(self._job(trial, rung) for trial, rung in self._in_flight.items())
 
     @property
+    def asking(self) -> bool:
+        """Whether nothing has been told since the last job was asked."""
+        return self._asking
+
+    @property
     def started(self) -> int:
         """Trials that have begun."""
         return len(self._brackets)
@@ -195,6 +203,19 @@ class Scheduler:
     def rung(self, bracket: int, place: int) -> Rung:
         """A rung, to be looked at only."""
         return self._rungs[bracket][place]
+
+    def closed(self) -> Iterator[int]:
+        """Trials that will never be asked again, whatever is told."""
+        for bracket, rungs in zip(self.plan.brackets, self._rungs, strict=True):
+            coming = bracket.trials
+            for place, rung in enumerate(rungs):
+                top = place == len(rungs) - 1
+                if not top and (len(rung.errors) < coming or rung.promotable() is not None):
+                    # whoever failed here is not promoted, however many are still to come
+                    yield from (trial for trial, error in rung.errors.items() if error == math.inf)
+                    break
+                yield from rung.errors.keys() - rung.promoted
+                coming = len(rung.promoted)
 
     def outcomes(self) -> Iterator[Outcome]:
         """All that was told, bracket for bracket, rung for rung, in order of arrival."""
