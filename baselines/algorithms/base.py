@@ -140,11 +140,17 @@ class Price:
         row: of one training row in a weight step, with all that belongs to the step, such as the architecture's.
         look: of one validation row whenever the search asks for an error.
         looks: how often it does.
+        rows: of validation that a look takes at most; None: all.
     """
 
     row: float
     look: float
     looks: int
+    rows: int | None = None
+
+    def of_look(self, n_validation: int) -> float:
+        """Of a look at a validation split of so many rows."""
+        return self.look * (n_validation if self.rows is None else min(n_validation, self.rows))
 
 
 @dataclass(frozen=True)

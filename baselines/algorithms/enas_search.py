@@ -25,9 +25,6 @@ from nas360.seeding import derive
 if TYPE_CHECKING:
     from nas360.baselines.algorithms.enas import Enas, PolicyUpdate
 
-LEAST_ROWS = 256
-"""Validation rows that a look scores on at least, where there are as many."""
-
 TOGETHER = 25
 """Children scored in one pass over validation; after it a checkpoint may be written."""
 
@@ -99,10 +96,9 @@ class EnasSearch:
 
     def _validation_parts(self, size: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
         """Rows of a look, in equal parts of about the batch size: norms go by a part's statistics."""
-        n = len(self.arena.validation)
-        chosen = max(min(n, LEAST_ROWS), round(n * self.algorithm.validation_share))
-        order = derive(self.arena.seed, "search", "validation").permutation(n)[:chosen]
-        return np.array_split(order, max(1, round(chosen / size)))
+        order = derive(self.arena.seed, "search", "validation").permutation(len(self.arena.validation))
+        order = order[: self.algorithm.validation_rows]
+        return np.array_split(order, max(1, round(len(order) / size)))
 
     def run(self) -> Found:
         """Search to the last step, from wherever the last checkpoint left it."""

@@ -17,15 +17,16 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from nas360.baselines.algorithms import enas_search
-from nas360.baselines.algorithms.base import Arena, Found
+from nas360.baselines.algorithms.base import Arena, Found, Price
 from nas360.baselines.algorithms.controller import ControllerSettings
-from nas360.baselines.algorithms.enas import Enas, PolicyUpdate, Timetable
+from nas360.baselines.algorithms.enas import ALIKE, Enas, PolicyUpdate, Timetable
 from nas360.baselines.algorithms.enas_reward import macro_auroc
 from nas360.baselines.cost import count_parameters
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.methods.amber import METHOD
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.runlog import RunLog
+from nas360.baselines.search_plan import make_search_plan
 from nas360.baselines.spaces.amber_architecture import AmberArchitecture
 from nas360.baselines.spaces.amber_layers import AmberLayers
 from nas360.baselines.spaces.layered import Child, Layout
@@ -201,16 +202,36 @@ def test_it_looks_no_more_often_than_it_may(
     assert seen == [16] * (5 * (episodes + 1))  # all validation rows, 5 children a look
 
 
-def test_a_share_of_validation_is_drawn_once(toy: Toy, arena: MakeArena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enas_search, "LEAST_ROWS", 4)
+def test_rows_of_validation_are_drawn_once(toy: Toy, arena: MakeArena) -> None:
     place = arena(toy(1, "point"), 16, recipe=RECIPE)
-    first, again = (enas_search.EnasSearch(replace(QUICK, validation_share=0.6), SMALL, place) for _ in range(2))
+    first, again = (enas_search.EnasSearch(replace(QUICK, validation_rows=10), SMALL, place) for _ in range(2))
     rows = np.concatenate(first.looked)
     assert len(set(rows.tolist())) == 10  # of 16
     np.testing.assert_array_equal(rows, np.concatenate(again.looked))
-    monkeypatch.setattr(enas_search, "LEAST_ROWS", 12)
-    least = enas_search.EnasSearch(replace(QUICK, validation_share=0.01), SMALL, place)
-    assert len(np.concatenate(least.looked)) == 12
+    for more in (17, None):
+        search = enas_search.EnasSearch(replace(QUICK, validation_rows=more), SMALL, place)
+        assert sorted(np.concatenate(search.looked).tolist()) == list(range(16))
+
+
+def test_a_look_costs_what_it_takes_of_validation() -> None:
+    price = Price(row=1.0, look=2.0, looks=3)
+    assert price.of_look(10) == 20
+    assert [replace(price, rows=4).of_look(n) for n in (3, 4, 10)] == [6, 8, 8]
+
+
+# rows of the published training and validation splits, of a tenth, and of some hundreds
+@pytest.mark.parametrize(
+    ("task", "rows", "validation"),
+    [("ecg", 261_740, 15_000), ("ecg", 2_000, 500), ("satellite", 800_000, 100_000), ("satellite", 500, 100),
+     ("deepsea", 71_753, 2_490)],
+)  # fmt: skip
+def test_a_small_budget_is_enough_to_learn_from_ten_looks(task: str, rows: int, validation: int) -> None:
+    assert METHOD.search is not None
+    spec = TASKS[task].spec
+    for budget, steps, looks in (("small", 400, 10), ("smoke", 8, 2)):
+        plan = make_search_plan(budget, METHOD.search, METHOD.space, spec, n_train=rows, n_validation=validation)
+        assert plan.steps >= steps
+        assert plan.looks >= looks
 
 
 @settings(deadline=None)
@@ -235,7 +256,8 @@ def test_the_published_search_is_as_long_as_published(toy: Toy, arena: MakeArena
     assert algorithm.steps(recipe, 261_740) == 523 + 300 * 500
     price = algorithm.price(METHOD.space, spec)
     assert price.looks == 301
-    assert price.look == pytest.approx(100 * price.row / 3)
+    assert price.look == pytest.approx(100 * ALIKE * price.row / 3)
+    assert price.rows is None
     batches = {task: METHOD.search.recipe_for(TASKS[task].spec).batch_size for task in ("ecg", "satellite", "deepsea")}
     assert batches == {"ecg": 500, "satellite": 2000, "deepsea": 500}
     finals = {task: METHOD.recipe_for(TASKS[task].spec) for task in batches}
@@ -264,7 +286,8 @@ def test_narrower_searches_cost_less_and_less() -> None:
     ladder = [algorithm, *algorithm.narrower()]
     assert len(ladder) > 5
     prices = [one.price(METHOD.space, spec) for one in ladder]
-    for costs in ([price.look for price in prices], [price.row + price.look for price in prices]):
+    looks = [price.of_look(100_000) for price in prices]
+    for costs in (looks, [price.row + look for price, look in zip(prices, looks, strict=True)]):
         assert costs == sorted(set(costs), reverse=True)
     assert all(one.narrower()[-1] == ladder[-1] for one in ladder[:-1])
 
@@ -310,10 +333,9 @@ def test_a_search_that_diverges_says_so(toy: Toy, arena: MakeArena) -> None:
         QUICK.search(SMALL, arena(toy(1, "point"), 24, recipe=wild))
 
 
-def test_rows_of_one_class_can_reward_nobody(toy: Toy, arena: MakeArena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enas_search, "LEAST_ROWS", 1)
+def test_rows_of_one_class_can_reward_nobody(toy: Toy, arena: MakeArena) -> None:
     with pytest.raises(RunError, match="the 1 validation rows hold no class"):
-        replace(QUICK, validation_share=1e-6).search(SMALL, arena(toy(1, "point"), 16, recipe=RECIPE))
+        replace(QUICK, validation_rows=1).search(SMALL, arena(toy(1, "point"), 16, recipe=RECIPE))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +343,7 @@ def test_rows_of_one_class_can_reward_nobody(toy: Toy, arena: MakeArena, monkeyp
     [
         (lambda: Enas(episodes=0), "episodes 0 of ENAS"),
         (lambda: Enas(width=0), "width 0 of ENAS"),
-        (lambda: Enas(validation_share=0.0), "the share of validation 0.0"),
+        (lambda: Enas(validation_rows=0), "validation_rows 0 of ENAS"),
         (lambda: Enas(warmup_epochs=-1), "warm-up -1"),
         (lambda: PolicyUpdate(decay=1.0), "decay 1.0"),
         (lambda: PolicyUpdate(passes=0), "passes 0"),
