@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from nas360.baselines import ends
-from nas360.baselines.algorithms.base import Algorithm, Price, Search
+from nas360.baselines.algorithms.base import Algorithm, Paced, Price, Search
 from nas360.baselines.budget import WORK, check_budget, fit_batch, shortened, widest
 from nas360.baselines.recipe import Recipe
 from nas360.baselines.values import differences, plain
@@ -81,7 +81,8 @@ def make_search_plan(
     """Plan a search.
 
     `full` is the method's. The others spend a fixed amount of work, a quarter of it at most on validation: they take
-    the widest search that leaves enough steps, and the recipe of `budget.shortened`.
+    the widest search that leaves enough steps, and the recipe of `budget.shortened`. Where the architecture has a
+    learning rate, it is raised as the steps are fewer than on the task's official rows (`base.Paced`).
 
     Args:
         budget: `full`, `small` or `smoke`.
@@ -110,6 +111,7 @@ def make_search_plan(
         steps, looks = algorithm.steps(recipe, n_train), algorithm.price(space, spec).looks
         return SearchPlan(name, algorithm, recipe, steps, looks, tuple(_of_search(changes)))
     whole = algorithm.steps(recipe, n_train)
+    official = algorithm.steps(recipe, max(n_train, spec.rows.get("train", spec.splits["train"])))
     recipe = fit_batch(shortened(recipe, ends.is_dense(spec), changes), most_rows, changes)
     most = min(algorithm.steps(recipe, n_train), MOST_STEPS[budget])
     options = (algorithm, *algorithm.narrower())
@@ -134,6 +136,8 @@ def make_search_plan(
         changes.append(f"{steps} steps were limited to {max_steps}")
         steps = max_steps
     changes.append(f"{steps} steps instead of {whole}, scored on validation {looks} times instead of {price.looks}")
+    if isinstance(chosen, Paced):
+        chosen = chosen.paced(steps, official)
     changes += differences(plain(algorithm), plain(chosen))
     return SearchPlan(name, chosen, recipe, steps, looks, tuple(_of_search(changes)), max_steps)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -208,6 +208,22 @@ class Algorithm(Protocol):
 
         Raises:
             TrainingError: a loss or an output is not finite.
+        """
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """An algorithm whose architecture moves by small steps, so that a short search would leave it where it began."""
+
+    def paced(self, steps: int, whole: int) -> Any:
+        """The same with learning rates at which the architecture can go as far as in a whole search.
+
+        They grow as the steps become fewer, up to what still is a search, and never fall.
+
+        Args:
+            steps: weight steps of the search to come.
+            whole: of the method's own, on the task's official rows.
         """
         ...
 

@@ -76,6 +76,10 @@ class Bilevel:
         """The same search in narrower supernets."""
         return tuple(replace(self, relaxation=relaxation) for relaxation in self.relaxation.narrower())
 
+    def paced(self, steps: int, whole: int) -> Bilevel:
+        """See `base.Paced`."""
+        return replace(self, update=self.update.paced(whole / steps))
+
     def search(self, space: Any, arena: Arena) -> Found:
         """See `Algorithm.search`; the space must be `Differentiable`."""
         with owned_randomness(derive(arena.seed, "search", "init"), arena.device):

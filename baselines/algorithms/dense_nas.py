@@ -13,6 +13,7 @@ from torch import Tensor
 from nas360.baselines import cost
 from nas360.baselines.algorithms.alternating import Alternation, Measure, Turns, gradients
 from nas360.baselines.algorithms.base import Arena, Found, Price, Size
+from nas360.baselines.algorithms.updates import MOST_ADAM, paced_lr
 from nas360.baselines.device import owned_randomness
 from nas360.baselines.feed import Tensors
 from nas360.baselines.spaces.base import Space, Supernet
@@ -139,6 +140,11 @@ class DenseNas:
     def narrower(self) -> tuple[DenseNas, ...]:
         """The same search in trimmed supernets."""
         return tuple(replace(self, trim=trim) for trim in TRIMS)
+
+    def paced(self, steps: int, whole: int) -> DenseNas:
+        """See `base.Paced`."""
+        alpha, beta = (paced_lr(lr, whole / steps, MOST_ADAM) for lr in (self.lr_alpha, self.lr_beta))
+        return replace(self, lr_alpha=alpha, lr_beta=beta)
 
     def search(self, space: Any, arena: Arena) -> Found:
         """See `Algorithm.search`; the space must be a `PathSpace`."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from nas360.errors import RunError
+
+MOST_ADAM, MOST_EXPONENTIATED = 0.03, 1.0
+"""Learning rates of the architecture that no shortened search goes beyond.
+
+Where it is planted which way the logits have to go, 80 steps of Adam bring the planted choice to a probability of 0.51
+at 3e-4, 0.60 at 3e-3, 0.83 at 0.03 and 0.89 at 0.1: beyond, a search is all but decided by its first few batches.
+"""
 
 MULTIPLE_OF_LEAST = 1e-5
 """No weight of a simplex falls below this, lest it never come back."""
@@ -26,6 +33,22 @@ class Update(Protocol):
             simplices: int64, in the parameters' shapes: entries with equal numbers form one simplex.
         """
         ...
+
+    def paced(self, factor: float) -> Update:
+        """The same for a search of so many times fewer steps."""
+        ...
+
+
+def paced_lr(lr: float, factor: float, most: float) -> float:
+    """A learning rate with which the architecture can go as far in so many times fewer steps.
+
+    Never below `lr`, nor raised beyond `most`; to three digits, for people to read.
+
+    Example:
+        >>> paced_lr(3e-4, 13.21, most=0.03), paced_lr(3e-4, 0.5, most=0.03), paced_lr(3e-4, 1e6, most=0.03)
+        (0.00396, 0.0003, 0.03)
+    """
+    return max(lr, float(f"{min(lr * factor, most):.3g}"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,10 @@ class AdamUpdate:
     def make(self, parameters: Mapping[str, nn.Parameter], simplices: Mapping[str, Tensor]) -> torch.optim.Optimizer:
         """See `Update.make`."""
         return torch.optim.Adam(list(parameters.values()), self.lr, self.betas, weight_decay=self.weight_decay)
+
+    def paced(self, factor: float) -> AdamUpdate:
+        """See `Update.paced`."""
+        return replace(self, lr=paced_lr(self.lr, factor, MOST_ADAM))
 
 
 @dataclass(frozen=True)
@@ -66,6 +93,10 @@ class ExponentiatedUpdate:
     def make(self, parameters: Mapping[str, nn.Parameter], simplices: Mapping[str, Tensor]) -> torch.optim.Optimizer:
         """See `Update.make`."""
         return ExponentiatedGradient(list(parameters.values()), [simplices[name] for name in parameters], self.lr)
+
+    def paced(self, factor: float) -> ExponentiatedUpdate:
+        """See `Update.paced`."""
+        return replace(self, lr=paced_lr(self.lr, factor, MOST_EXPONENTIATED))
 
 
 class ExponentiatedGradient(torch.optim.Optimizer):

@@ -24,6 +24,7 @@ from nas360.baselines.feed import Tensors
 from nas360.baselines.methods import densenas, densenas_random
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.runlog import RunLog
+from nas360.baselines.search_plan import make_search_plan
 from nas360.baselines.spaces.dense_block import DenseBlock
 from nas360.baselines.spaces.dense_block_architecture import DenseBlockArchitecture
 from nas360.baselines.spaces.dense_block_supernet import DenseBlockSupernet
@@ -263,6 +264,35 @@ def test_warm_up_leaves_the_architecture_alone_and_draws_uniformly(toy: Toy) -> 
 
     FAST.search(OwnSpace(tables=space(data.spec).tables), arena(data))
     assert drawn == [True] * 2 + [False] * 6
+
+
+def test_a_short_search_at_the_pace_of_a_whole_one_moves_the_architecture(toy: Toy) -> None:
+    data, moves = toy(1, "point"), []
+    still = Spy(warmup=0.25)
+    for one in (still, still.paced(steps=16, whole=1600)):
+        one.search(space(data.spec), arena(data, 16))
+        moves.append(float((still.seen[-1].mixture()["alpha"] - 0.5).abs().mean()))
+    assert moves[0] < 0.003
+    assert moves[1] > 0.02
+
+
+@pytest.mark.parametrize("task", ["cifar100", "ninapro", "ecg"])
+def test_a_small_budget_lets_the_architecture_go_as_far_as_the_full_one(task: str) -> None:
+    spec, method = TASKS[task].spec, densenas.METHOD
+    assert method.search is not None
+    full, small, short = (
+        make_search_plan(
+            budget, method.search, method.space, spec, n_train=n, n_validation=100, max_steps=most
+        )
+        for budget, n, most in (("full", spec.splits["train"], None), ("small", 2000, None), ("small", 2000, 200))
+    )  # fmt: skip
+    far = 3e-4 * (method.search.algorithm_for(spec).steps(full.recipe, spec.rows.get("train", spec.splits["train"])))
+    for plan in (small, short):
+        rates = vars(plan.algorithm)["lr_alpha"], vars(plan.algorithm)["lr_beta"]
+        assert rates == pytest.approx([max(3e-4, min(far / plan.steps, 0.03))] * 2, rel=0.01)
+        said = f"search: lr_alpha {rates[0]} instead of 0.0003" in plan.changes
+        assert said is (rates[0] > 3e-4)
+    assert vars(full.algorithm)["lr_alpha"] == 3e-4
 
 
 def test_a_search_that_diverges_says_so(toy: Toy) -> None:

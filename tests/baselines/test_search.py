@@ -200,6 +200,20 @@ def test_warm_up_leaves_the_architecture_alone(toy: Toy) -> None:
     assert found.facts["entropy"] == {"alpha": pytest.approx(1.0)}
 
 
+def test_a_short_search_at_the_pace_of_a_whole_one_moves_the_architecture(toy: Toy) -> None:
+    still = Bilevel("darts", Relaxation(mixing="softmax"), AdamUpdate(lr=3e-4), warmup=0.2)
+    paced = still.paced(steps=60, whole=6000)
+    assert paced.update == AdamUpdate(lr=0.03)
+    data = toy(1, "point", train=160)
+    # weights so slow that there is a loss left for the architecture to lower
+    recipe = Recipe(Optimiser("sgd", lr=0.003), epochs=1, batch_size=16)
+    found = [one.search(ChannelSpace(), arena(data, recipe=recipe)) for one in (still, paced)]
+    entropies = [one.facts["entropy"]["alpha"] for one in found]
+    assert entropies[0] > 0.999
+    assert entropies[1] < 0.9
+    assert found[1].architecture == 0
+
+
 @pytest.mark.parametrize("name", ["gaea", "random"])
 def test_a_search_that_diverges_says_so(name: str, toy: Toy) -> None:
     wild = Recipe(Optimiser("sgd", lr=1e38), epochs=1, batch_size=16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nas360.baselines.algorithms.updates import AdamUpdate, ExponentiatedUpdate, exponentiated
+from nas360.baselines.algorithms.updates import (
+    MOST_ADAM,
+    MOST_EXPONENTIATED,
+    AdamUpdate,
+    ExponentiatedUpdate,
+    exponentiated,
+)
 from nas360.errors import RunError
 
 FLOATS = st.floats(-50, 50, allow_nan=False, width=32)
@@ -89,3 +97,34 @@ def test_adam_is_torchs() -> None:
 def test_a_learning_rate_that_cannot_be_is_refused(lr: float) -> None:
     with pytest.raises(RunError, match=r"learning rate .* of the architecture"):
         ExponentiatedUpdate(lr)
+
+
+@pytest.mark.parametrize(
+    ("update", "most"), [(AdamUpdate(lr=3e-4), MOST_ADAM), (ExponentiatedUpdate(lr=0.01), MOST_EXPONENTIATED)]
+)
+def test_fewer_steps_are_larger_ones_up_to_a_limit(update: AdamUpdate | ExponentiatedUpdate, most: float) -> None:
+    assert update.paced(1.0) == update.paced(0.1) == update
+    assert update.paced(4.0) == replace(update, lr=round(4 * update.lr, 6))
+    assert update.paced(1e6) == replace(update, lr=most)
+    # what a method asks for itself is not taken back
+    own = replace(update, lr=2 * most)
+    assert own.paced(1e6) == own
+
+
+@pytest.mark.parametrize("update", [AdamUpdate(lr=3e-4), ExponentiatedUpdate(lr=0.01)])
+def test_a_paced_update_goes_as_far_in_fewer_steps(update: AdamUpdate | ExponentiatedUpdate) -> None:
+    def chance(update: AdamUpdate | ExponentiatedUpdate, steps: int) -> float:
+        """Of the better of two choices, whose gradients differ by a little and are noisy."""
+        simplex = isinstance(update, ExponentiatedUpdate)
+        entries = nn.Parameter(torch.full((2,), 0.5 if simplex else 0.0))
+        optimiser = update.make({"a": entries}, {"a": torch.zeros(2, dtype=torch.int64)})
+        draw = torch.Generator().manual_seed(0)
+        for _ in range(steps):
+            entries.grad = torch.tensor([-0.3, 0.3]) + 0.1 * torch.randn(2, generator=draw)
+            optimiser.step()
+        return float((entries if simplex else entries.softmax(dim=0))[0].detach())
+
+    whole, short, paced = chance(update, 2000), chance(update, 100), chance(update.paced(20), 100)
+    assert whole > 0.7
+    assert short < whole - 0.1
+    assert paced == pytest.approx(whole, abs=0.05)
