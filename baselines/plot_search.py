@@ -187,6 +187,7 @@ def _draw_panels(part: SubFigure, height: float, group: Panels) -> None:
         rows, ACROSS, sharex=True, sharey=True, squeeze=False, gridspec_kw={**room, "wspace": 0.1, "hspace": 0.3}
     )
     style = [dict(_SINGLE) if single else _style(column) for column, single in enumerate(group.single)]
+    style = [{**one, **_points(len(group.epochs))} for one in style]
     top = max(0.05, 1.05 * float(group.values.max(initial=0.0)))
     for number, axes in enumerate(grid.flat):
         if number >= len(group.rows):
@@ -232,6 +233,11 @@ def _style(column: int) -> dict[str, Any]:
     }
 
 
+def _points(n: int) -> dict[str, Any]:
+    """Where there are few points they are marked: a line through one is not to be seen."""
+    return {"marker": "o", "markersize": 3} if n < 3 else {}
+
+
 def _curves(history: History) -> list[Callable[[Axes], None]]:
     """What the top row shows: as much of it as was reported."""
     found: list[Callable[[Axes], None]] = []
@@ -257,7 +263,7 @@ def _line(
 
     def draw(axes: Axes) -> None:
         x, y = zip(*points, strict=True)
-        axes.plot(x, y, color=COLOURS[0], linewidth=1.4, marker="o" if len(points) < 3 else None, markersize=3)
+        axes.plot(x, y, color=COLOURS[0], linewidth=1.4, **_points(len(points)))
         if best:
             least = int(np.argmin(y))
             _mark(axes, x[least], y[least])
@@ -294,7 +300,7 @@ def _draw_entropy(axes: Axes, entries: Sequence[Entry]) -> None:
     names = list(dict.fromkeys(name for entry in told for name in entry.entropy))
     for index, name in enumerate(names[:MAX_LINES]):
         points = [(_epoch(entry), entry.entropy[name]) for entry in told if name in entry.entropy]
-        axes.plot(*zip(*points, strict=True), label=f" {_text(name)}", **_style(index))
+        axes.plot(*zip(*points, strict=True), label=f" {_text(name)}", **_style(index), **_points(len(points)))
     _dress(axes, "search: entropy, share of the greatest", "epoch")
     # of a search that has hardly moved, no noise is blown up
     axes.set_ylim(min(0.9, 0.95 * min(value for entry in told for value in entry.entropy.values())), 1.02)

@@ -132,6 +132,21 @@ def test_there_may_be_nothing_to_draw(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_single_report_is_to_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Any] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    for reports in (1, 4):
+        plot_search(history(*cells(reports)), tmp_path / "a.svg", "a run", DARTS_CELL.labels)
+    for figure, marked in zip(drawn, (True, False), strict=True):
+        # the best error has its ring in any case
+        lines = [line for part in figure.subfigs for axes in part.axes for line in axes.lines if len(line.get_xdata())]
+        lines = [line for line in lines if line.get_markersize() < 10]
+        assert len(lines) > 2 * 14 * 9
+        assert {line.get_marker() not in ("None", None) for line in lines} == {marked}
+
+
 def test_legends_are_beside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
 
