@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from nas360.errors import RunError
 
-MOST_ADAM, MOST_EXPONENTIATED = 0.03, 1.0
+MOST_ADAM, MOST_EXPONENTIATED = 0.03, 0.3
 """Learning rates of the architecture that no shortened search goes beyond.
 
 Where it is planted which way the logits have to go, 80 steps of Adam bring the planted choice to a probability of 0.51
-at 3e-4, 0.60 at 3e-3, 0.83 at 0.03 and 0.89 at 0.1: beyond, a search is all but decided by its first few batches.
+at 3e-4, 0.60 at 3e-3, 0.83 at 0.03 and 0.89 at 0.1: beyond, a search is all but decided by its first few batches. With
+48 steps of the exponentiated gradient, the cells of two searches have a planted operation on 7 and 5 of 8 edges at 0.1,
+on 7 and 6 at 0.3, but on 5 and 3 at 1.
 """
 
 MULTIPLE_OF_LEAST = 1e-5
