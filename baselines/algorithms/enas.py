@@ -143,6 +143,8 @@ class Enas:
         """
         ladder = ((8, 20, 300, 10), (8, 12, 100, 10), (4, 6, 50, 5), (4, 3, 50, 5), (2, 3, 50, 5))
         most = math.inf if self.validation_rows is None else self.validation_rows
+        # of few updates each may go farther
+        stop = None if self.update.stop is None else max(self.update.stop, 0.1)
         return tuple(
             replace(
                 self,
@@ -151,7 +153,7 @@ class Enas:
                 validation_rows=rows,
                 episodes=min(self.episodes, 30),
                 weight_steps=min(self.weight_steps, 100),
-                update=replace(self.update, passes=passes, lr=max(self.update.lr, 0.01), stop=0.1),
+                update=replace(self.update, passes=passes, lr=max(self.update.lr, 0.01), stop=stop),
             )
             for width, samples, rows, passes in ladder
             if width <= self.width and samples <= self.samples and rows <= most

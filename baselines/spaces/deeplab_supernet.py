@@ -232,7 +232,8 @@ class TrellisSupernet(ends.Padded):
 
     Differences from the NAS-Bench-360 reference: a pyramid has as many channels as the finest level's features, not as
     many as outputs; the transition 8 → 8 of the second layer has its own weight, not that of 8 → 16; its batch norms
-    have eps 1e-5, not 3e-4 (meant as the momentum).
+    have eps 1e-5, not 3e-4 (meant as the momentum); the weights of the finest and the coarsest level are not multiplied
+    by 2/3 (`DeeplabTrellis.decode` says what takes its place).
 
     Args:
         spec: the task.

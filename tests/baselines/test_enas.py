@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from nas360.baselines.algorithms import enas_search
 from nas360.baselines.algorithms.base import Arena, Found, Price
 from nas360.baselines.algorithms.controller import ControllerSettings
-from nas360.baselines.algorithms.enas import ALIKE, Enas, PolicyUpdate, Timetable
+from nas360.baselines.algorithms.enas import ALIKE, REFERENCE_UPDATE, Enas, PolicyUpdate, Timetable
 from nas360.baselines.algorithms.enas_reward import macro_auroc
 from nas360.baselines.cost import count_parameters
 from nas360.baselines.failure import TrainingError
@@ -263,6 +263,16 @@ def test_the_published_search_is_as_long_as_published(toy: Toy, arena: MakeArena
     finals = {task: METHOD.recipe_for(TASKS[task].spec) for task in batches}
     assert [(one.epochs, one.batch_size) for one in finals.values()] == [(100, 512), (100, 1024), (100, 128)]
     assert all(one.optimiser == Optimiser("adam", lr=1e-3, weight_decay=1e-6) for one in finals.values())
+
+
+def test_the_reference_s_updates_are_a_variant_in_short_searches_too() -> None:
+    search = METHOD.variants["reference_update"](METHOD).search
+    assert search is not None and METHOD.search is not None
+    spec = TASKS["satellite"].spec
+    assert search.algorithm_for(spec) == replace(METHOD.search.algorithm, update=REFERENCE_UPDATE)  # type: ignore[type-var]  # it is Enas
+    assert search.recipe_for(spec) == METHOD.search.recipe_for(spec)
+    for one in search.algorithm.narrower():
+        assert (one.update.stop, one.update.decay, one.update.with_present) == (None, 0.0, False)
 
 
 def test_in_full_the_warm_up_is_an_epoch_and_in_short_a_quarter_at_most(toy: Toy, arena: MakeArena) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nas360.baselines.algorithms.base import Price, Search
+from nas360.baselines.algorithms.base import Arena, Found, Price, Search, Size
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.search_plan import make_search_plan
 from nas360.task import TaskSpec
@@ -27,6 +27,12 @@ class Priced:
 
     def price(self, space: Any, spec: TaskSpec) -> Price:
         return self.ladder[0]
+
+    def size(self, space: Any, spec: TaskSpec) -> Size:
+        return Size()
+
+    def search(self, space: Any, arena: Arena) -> Found:
+        raise NotImplementedError
 
     def narrower(self) -> tuple[Priced, ...]:
         return tuple(Priced(self.ladder[n:]) for n in range(1, len(self.ladder)))
