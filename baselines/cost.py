@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,13 @@ the supernet of these; half of that where a sample is as small as Satellite's.
 """
 
 
+START = 1_000_000
+"""Multiply-adds in the time that it takes to start an operation, whatever it computes; what small samples cost most.
+
+Fitted to networks of DARTS cells on Satellite, 290 to 670 operations, where an operation of a training step takes some
+100 microseconds of a core of a Xeon beside its work.
+"""
+
 TRAINING = 3
 """A training step costs three forward passes: one forward, two backward."""
 
@@ -42,17 +50,27 @@ class Cost:
             biases and additions do not count, as is usual.
         outputs: numbers that the operations of a forward pass write, those of functions between the layers too.
         output_shape: shape of the network's output for one sample.
+        operations: of a forward pass, views not counted.
     """
 
     parameters: int
     macs: int
     outputs: int
     output_shape: tuple[int, ...]
+    operations: int = 0
 
     @property
     def work(self) -> int:
         """Cost of a forward pass in multiply-adds, with memory traffic turned into such."""
         return self.macs + TRAFFIC * self.outputs
+
+    def training_step(self, batch_size: int) -> int:
+        """Cost of a training step in multiply-adds."""
+        return TRAINING * (self.work * batch_size + START * self.operations)
+
+    def prediction(self, n: int, batch_size: int) -> int:
+        """Cost of predicting n samples in multiply-adds."""
+        return self.work * n + START * self.operations * math.ceil(n / batch_size)
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -68,10 +86,13 @@ def measure(network: nn.Module, spec: TaskSpec) -> Cost:
         spec: the task.
     """
     hollow = copy.deepcopy(network).to("meta").eval()
+    sample = torch.empty(1, *spec.input_shape, device="meta")
     with torch.no_grad(), _Counter() as counter:
-        result = hollow(torch.empty(1, *spec.input_shape, device="meta"))
+        result = hollow(sample)
     # a multiply-add is two floating-point operations
-    return Cost(count_parameters(network), counter.flops // 2, counter.written, tuple(result.shape[1:]))
+    return Cost(
+        count_parameters(network), counter.flops // 2, counter.written, tuple(result.shape[1:]), counter.operations
+    )
 
 
 class _Counter(TorchDispatchMode):
@@ -83,7 +104,7 @@ class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.formulas = FlopCounterMode(display=False).flop_registry
-        self.flops = self.written = 0
+        self.flops = self.written = self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -92,6 +113,7 @@ class _Counter(TorchDispatchMode):
             self.flops += formula(*args, **(kwargs or {}), out_val=result)
         aliases = [returned.alias_info for returned in func._schema.returns]
         if all(alias is None or alias.is_write for alias in aliases):
+            self.operations += 1
             self.written += sum(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
         return result
 
