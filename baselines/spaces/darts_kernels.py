@@ -197,6 +197,47 @@ class _Fan(torch.autograd.Function):
         return out, None, None, None, *to_weights
 
 
+def windows(x: Tensor, taps: int, dilation: int, stride: int) -> Tensor:
+    """What a kernel sees of a signal from each of the positions where it stops, with "same" padding.
+
+    Args:
+        x: (n, channels, length, 1), channels-last.
+        taps: of the kernel, odd.
+        dilation: distance of its taps.
+        stride: 1 or 2.
+
+    Returns:
+        (n · ceil(length / stride), taps · channels): the channels under the first tap, then those under the second, ...
+    """
+    out: Tensor = _Windows.apply(x, taps, dilation, stride)
+    return out
+
+
+class _Windows(torch.autograd.Function):
+    """`windows`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taps: int, dilation: int, stride: int) -> Tensor:
+        ctx.shape, ctx.taps, ctx.dilation, ctx.stride = x.shape, taps, dilation, stride
+        pad, span = dilation * (taps // 2), dilation * (taps - 1) + 1
+        signal = functional.pad(x.permute(0, 2, 3, 1).flatten(1, 2), (0, 0, pad, pad))
+        seen = signal.unfold(1, span, stride)[..., ::dilation]
+        return seen.transpose(2, 3).reshape(-1, taps * x.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        n, channels, length, _ = ctx.shape
+        pad = ctx.dilation * (ctx.taps // 2)
+        parts = gradient.view(n, -1, ctx.taps, channels)
+        stop = (parts.shape[1] - 1) * ctx.stride + 1
+        to_signal = gradient.new_zeros(n, length + 2 * pad, channels)
+        for tap in range(ctx.taps):
+            start = tap * ctx.dilation
+            to_signal[:, start : start + stop : ctx.stride] += parts[:, :, tap]
+        return to_signal[:, pad : pad + length].permute(0, 2, 1).unsqueeze(3), None, None, None
+
+
 def _sizes(x: Tensor) -> tuple[int, int, int]:
     return x.shape[0], x.shape[2], x.shape[3]
 

@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from nas360.baselines.spaces.darts_genotypes import OPERATIONS
 from nas360.baselines.spaces.darts_kernels import depthwise, fan, image, matrix, pool_window, sizes
+from nas360.baselines.spaces.darts_mixed_cell import CONVOLUTIONS
 from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu
-from nas360.baselines.spaces.darts_supernet import CONVOLUTIONS
 from nas360.baselines.spaces.deeplab_architecture import EDGES, NODES
 from nas360.baselines.spaces.deeplab_parts import DIMS, Preparation, uniform
 

@@ -23,7 +23,7 @@ from nas360.baselines.spaces import darts_kernels
 from nas360.baselines.spaces.base import Relaxation
 from nas360.baselines.spaces.darts_cell import DARTS_CELL
 from nas360.baselines.spaces.darts_genotypes import DARTS_V2, EDGES, OPERATIONS, Gene
-from nas360.baselines.spaces.darts_kernels import average_pool, depthwise, fan
+from nas360.baselines.spaces.darts_kernels import average_pool, depthwise, fan, windows
 from nas360.baselines.spaces.darts_network import DiscreteCell
 from nas360.errors import RunError
 from nas360.loaders import TASKS
@@ -181,6 +181,34 @@ def test_convolutions_and_their_gradients(
     if dilation == stride == 1:
         wide = x.repeat(1, 2, 1, 1)
         torch.testing.assert_close(depthwise(wide, weight), results[1][0])
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    length=st.integers(1, 12),
+    taps=st.sampled_from((3, 5)),
+    dilation=st.sampled_from((1, 2)),
+    stride=st.sampled_from((1, 2)),
+)
+def test_windows_times_a_kernel_are_the_convolution(length: int, taps: int, dilation: int, stride: int) -> None:
+    # a part of an image of more channels, as the supernet hands it over
+    whole = torch.randn(2, 6, length, 1, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(4, 3, taps, dtype=torch.float64)
+
+    def ours(x: Tensor, weight: Tensor) -> Tensor:
+        rows = windows(x[:, 3:], taps, dilation, stride) @ weight.permute(2, 1, 0).reshape(-1, 4)
+        return rows.view(2, -1, 4).transpose(1, 2)
+
+    def obvious(x: Tensor, weight: Tensor) -> Tensor:
+        return functional.conv1d(x[:, 3:, :, 0], weight, None, stride, dilation * (taps // 2), dilation)
+
+    results = []
+    for compute in (ours, obvious):
+        a, b = whole.clone().requires_grad_(), weight.clone().requires_grad_()
+        out = compute(a, b)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (a, b))))
+    for mine, expected in zip(*results, strict=True):
+        torch.testing.assert_close(mine, expected)
 
 
 @pytest.mark.parametrize("window", [(3, 3), (3, 1)])

@@ -130,7 +130,7 @@ def copy_weights(ours: DartsSupernet, plain: PlainSupernet) -> None:
 
 def matching(ours: nn.Module, theirs: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
     """(a parameter of the plain cell, the same numbers in ours) for all of the cell."""
-    from nas360.baselines.spaces.darts_supernet import ROWS, SupernetCell
+    from nas360.baselines.spaces.darts_mixed_cell import ROWS, SupernetCell
 
     assert isinstance(ours, SupernetCell)
     assert isinstance(theirs, MixedCell)
