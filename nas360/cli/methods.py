@@ -46,9 +46,10 @@ def methods(
     for entry in found:
         names = entry["tasks"]
         tasks = "all" if len(names) == len(TASKS) else ", ".join(map(str, names))
-        table.add_row(str(entry["id"]), escape(str(entry["title"])), str(entry["algorithm"] or "-"), escape(tasks))
-        for variant in entry["variants"]:
-            table.add_row(escape(f"  {variant}"), "", "", "")
+        about = str(entry["title"])
+        if entry["variants"]:
+            about += "\nalso " + ", ".join(entry["variants"])
+        table.add_row(str(entry["id"]), escape(about), str(entry["algorithm"] or "-"), escape(tasks))
     table.add_row(
         "timm:NAME", "any model of timm, not pretrained, for instance timm:resnet18", "-", "2D, one answer a sample"
     )
