@@ -182,27 +182,32 @@ def _narrowed(asked: Any, chosen: Any) -> str:
     return f"{chosen} instead of {asked}"
 
 
-def shortened(recipe: Recipe, dense: bool, changes: list[str]) -> Recipe:
+def shortened(recipe: Recipe, dense: bool, changes: list[str], *, keep_optimiser: bool = False) -> Recipe:
     """A recipe that learns fast in few steps; see `make_plan`.
 
     Args:
         recipe: the method's.
         dense: whether the task wants one value a position.
         changes: gets a sentence on what differs.
+        keep_optimiser: whether the recipe's own optimiser stays.
     """
+    optimiser = recipe.optimiser if keep_optimiser else Optimiser("adamw", lr=3e-3, weight_decay=0.01)
     short = replace(
         recipe,
-        optimiser=Optimiser("adamw", lr=3e-3, weight_decay=0.01),
+        optimiser=optimiser,
         schedule=Cosine(warmup=0.2),
         batch_size=min(recipe.batch_size, 4 if dense else 32),
         drop_path=0.0,
     )
     without = ", without drop path" if recipe.drop_path else ""
     changes.append(
-        f"AdamW, learning rate {short.optimiser.lr:g} on a cosine, batch {short.batch_size}{without} instead of "
-        f"{recipe.optimiser.name}, {recipe.optimiser.lr:g}, {recipe.batch_size}"
+        f"{_CALLED[optimiser.name]}, learning rate {optimiser.lr:g} on a cosine, batch {short.batch_size}{without} "
+        f"instead of {recipe.optimiser.name}, {recipe.optimiser.lr:g}, {recipe.batch_size}"
     )
     return short
+
+
+_CALLED = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 
 
 def fit_batch(recipe: Recipe, n_train: int, changes: list[str]) -> Recipe:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from nas360.errors import RunError
 from nas360.files import atomic_path
 
 
@@ -45,7 +46,14 @@ class Checkpoints:
     def save(self, state: dict[str, Any]) -> None:
         """Write `state` (tensors and plain values) atomically; the newest so far becomes the reserve."""
         with atomic_path(self.path) as temporary:
-            torch.save({"run": self._run, "state": state}, temporary)
+            try:
+                torch.save({"run": self._run, "state": state}, temporary)
+            except RuntimeError as cause:
+                # torch's own writer does not say that the disk is full
+                raise RunError(
+                    f"{self.path} could not be written, most likely for want of space ({str(cause).splitlines()[0]}). "
+                    f"Make room and go on with --resume"
+                ) from cause
             # a kill between the two renames leaves the reserve alone, which `load` then takes
             if self.path.exists():
                 self.path.replace(self.previous)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -45,11 +46,15 @@ def find(
     """
     space = request.method.space
     if folder.architecture.exists():
-        return read_found(read_json(folder.architecture, MIB, RunError), space, str(folder.architecture))
-    log = folder.search_log
-    if log.header() is None:
-        log.start({"identity": request.identity(plan)})
-    checkpoints = Checkpoints(folder.search_checkpoints.folder, request.identity(plan))
+        return read_found(folder.architecture, space)
+    log, identity = folder.search_log, request.identity(plan)
+    header = log.header()
+    if header is not None and header["identity"] != identity:
+        watcher.note(f"{log.path} is of another search and is begun anew")
+        header = None
+    if header is None:
+        log.start({"identity": identity})
+    checkpoints = Checkpoints(folder.search_checkpoints.folder, identity)
     arena = Arena(
         spec=request.spec,
         rows=request.data.rows("train"),
@@ -99,18 +104,27 @@ def write_found(found: Found, space: Space[Any], algorithm: str) -> dict[str, An
     }
 
 
-def read_found(content: Any, space: Space[Any], place: str) -> Found:
+def read_found(path: Path, space: Space[Any]) -> Found:
     """The search in an `architecture.json`.
 
     Raises:
         RunError: there is none.
     """
-    search: Any = content.get("search") if isinstance(content, Mapping) else None
     try:
-        architecture = space.from_json(search["architecture"])
-        return Found(architecture, int(search["steps"]), float(search["seconds"]), dict(search["facts"]))
-    except (TypeError, KeyError, ValueError, RunError) as cause:
+        search: Any = read_json(path, MIB, RunError)["search"]
+        architecture, facts = space.from_json(search["architecture"]), {**search["facts"]}
+        steps, seconds = _number(search["steps"], int), _number(search["seconds"], int | float)
+        if "candidates" in facts:
+            _number(facts["candidates"], int)
+    except (AttributeError, TypeError, KeyError, ValueError, RunError) as cause:
         raise RunError(
-            f"{place} does not hold what a search of {space.id} found ({cause}). Delete it and go on with --resume, "
+            f"{path} does not hold what a search of {space.id} found ({cause}). Delete it and go on with --resume, "
             f"which ends the search again from its last checkpoint; or begin anew with --overwrite"
         ) from cause
+    return Found(architecture, steps, float(seconds), facts)
+
+
+def _number(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise ValueError(f"{str(value)[:40]} is no number that a search can come to")
+    return value

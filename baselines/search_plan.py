@@ -112,7 +112,8 @@ def make_search_plan(
         return SearchPlan(name, algorithm, recipe, steps, looks, tuple(_of_search(changes)))
     whole = algorithm.steps(recipe, n_train)
     official = algorithm.steps(recipe, max(n_train, spec.rows.get("train", spec.splits["train"])))
-    recipe = fit_batch(shortened(recipe, ends.is_dense(spec), changes), most_rows, changes)
+    short = shortened(recipe, ends.is_dense(spec), changes, keep_optimiser=search.keep_optimiser)
+    recipe = fit_batch(short, most_rows, changes)
     most = min(algorithm.steps(recipe, n_train), MOST_STEPS[budget])
     options = (algorithm, *algorithm.narrower())
 

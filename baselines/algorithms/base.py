@@ -237,12 +237,14 @@ class Search:
         recipe: for a task of which nothing is known but its spec.
         overrides: task id → change of the recipe.
         changes: task id → change of the algorithm.
+        keep_optimiser: whether shortened budgets keep the recipe's optimiser too, for an algorithm that needs it.
     """
 
     algorithm: Algorithm
     recipe: Callable[[TaskSpec], Recipe]
     overrides: Mapping[str, Callable[[Recipe], Recipe]] = field(default_factory=dict)
     changes: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    keep_optimiser: bool = False
 
     def algorithm_for(self, spec: TaskSpec) -> Algorithm:
         """The algorithm with the task's change."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -82,29 +83,25 @@ class RandomSearch:
         n = max(1, min(self.candidates, arena.looks, arena.steps // self.least_steps))
         steps = max(1, arena.steps // n)
         log = None if arena.keeping is None else arena.keeping.log
-        done = {} if log is None else {entry["step"]: entry for entry in log.entries()}
+        told = [] if log is None else log.entries()
         seconds = 0.0
         tried: list[tuple[float, int, Any]] = []
         for number in range(n):
             architecture = space.sample(arena.spec, derive(arena.seed, "search", "candidate", number))
-            known = done.get((number + 1) * steps)
+            name = {"step": (number + 1) * steps, "candidate": number, "architecture": space.to_json(architecture)}
+            known = _known(told[number], name) if number < len(told) else None
             if known is None:
+                if log is not None and number < len(told):
+                    log.cut(number * steps)
+                    told = told[:number]
                 error, spent = self._judge(space, architecture, arena, number, steps)
                 if log is not None:
-                    log.append(
-                        {
-                            "step": (number + 1) * steps,
-                            "candidate": number,
-                            "validation_error": error if math.isfinite(error) else None,
-                            "architecture": space.to_json(architecture),
-                            "seconds": round(spent, 3),
-                        }
-                    )
+                    shown = error if math.isfinite(error) else None
+                    log.append({**name, "validation_error": shown, "seconds": round(spent, 3)})
                 if arena.keeping is not None:
                     arena.keeping.checkpoints.delete()
             else:
-                error, spent = known["validation_error"], float(known["seconds"])
-                error = math.inf if error is None else error
+                error, spent = known
             seconds += spent
             tried.append((error, number, architecture))
             self._report(arena, tried, (number + 1) * steps, n * steps, seconds)
@@ -144,6 +141,21 @@ class RandomSearch:
         except TrainingError:
             return math.inf, training.seconds
         return (error if math.isfinite(error) else math.inf), training.seconds
+
+
+def _known(entry: Mapping[str, Any], name: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Error and seconds of a candidate in the log; None where the line is not what its search would have written."""
+    error: Any = entry.get("validation_error")
+    spent: Any = entry.get("seconds")
+    if any(entry.get(key) != value for key, value in name.items()):
+        return None
+    if not _is_number(spent) or spent < 0 or not (error is None or _is_number(error)):
+        return None
+    return math.inf if error is None else float(error), float(spent)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _keeping(search: Keeping, number: int) -> Keeping:

@@ -29,5 +29,5 @@ METHOD = Method(
     reference="Li and Talwalkar 2019, Random Search and Reproducibility for Neural Architecture Search",
 )
 """The paper has no such row. Candidates have 8 cells of width 16, the size of `gaea`'s supernet, so that 12 of them for
-5 epochs take about the multiply-adds of its search. The final training is `gaea`'s.
+5 epochs take 0.9 to 1.5 times the multiply-adds of its search. The final training is `gaea`'s.
 """

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from nas360.baselines.failure import TrainingError
-from nas360.baselines.method import METHODS, Method
+from nas360.baselines.find import read_found
+from nas360.baselines.method import METHODS, Method, get_method
 from nas360.baselines.recipe import Optimiser
 from nas360.baselines.run import run
 from nas360.baselines.runlog import RunLog
@@ -27,6 +28,8 @@ from nas360.task import SplitName, TaskSpec
 Toy = Callable[..., TaskData]
 SpecOf = Callable[[int, str], TaskSpec]
 SEARCHED = [name for name, method in METHODS.items() if method.search is not None]
+VARIANTS = [f"{name}:{variant}" for name in SEARCHED for variant in METHODS[name].variants]
+SMOKE: Any = {"budget": "smoke", "max_steps": 8}
 KINDS = [(1, "point"), (2, "point"), (2, "real"), (1, "multilabel"), (2, "mask")]
 
 
@@ -155,6 +158,27 @@ def test_a_search_reads_no_test_row(
     assert {**before, "seconds": 0} == {**after, "seconds": 0}
 
 
+@pytest.mark.parametrize("damage", ["candidate", "identity"])
+def test_what_a_log_does_not_tell_whole_is_searched_again(damage: str, toy: Toy, tmp_path: Path) -> None:
+    """A candidate with an error that is no number is tried again; a log of another seed's search is begun anew."""
+    data, path = toy(1, "point"), tmp_path / "search.jsonl"
+    with pytest.raises(Interrupted):
+        run("darts_random", data, out=tmp_path, device="cpu", watcher=Interrupter("train", 1), **SMOKE)
+    header, *entries = [json.loads(line) for line in path.read_text().splitlines()]
+    (tmp_path / "architecture.json").unlink()
+    wrong = [header, entries[0] | {"validation_error": "x"}, *entries[1:]]
+    if damage == "identity":
+        wrong = [{"identity": header["identity"] | {"seed": 1}}, *({**entry, "seconds": 99} for entry in entries)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in wrong))
+    watcher = Interrupter("train", 1)
+    with pytest.raises(Interrupted):
+        run("darts_random", data, out=tmp_path, device="cpu", resume=True, watcher=watcher, **SMOKE)
+    assert [entry | {"seconds": 0} for entry in RunLog(path).entries()] == [entry | {"seconds": 0} for entry in entries]
+    assert all(entry["seconds"] < 99 for entry in RunLog(path).entries())
+    anew = "search.jsonl is of another search and is begun anew"
+    assert any(anew in note for note in watcher.notes) == (damage == "identity")
+
+
 def test_a_search_that_diverges_is_a_result_too(toy: Toy, tmp_path: Path) -> None:
     method, data = METHODS["gaea"], toy(1, "point")
     assert method.search is not None
@@ -173,19 +197,58 @@ def test_a_search_that_diverges_is_a_result_too(toy: Toy, tmp_path: Path) -> Non
         run(wrong, data, out=tmp_path, budget="full", device="cpu", resume=True)
 
 
+def found(**changes: object) -> str:
+    """An `architecture.json` of cells that are fine, whose search is told as `changes` say."""
+    space = METHODS["gaea"].space
+    architecture = space.to_json(space.known["DARTS_V2"])  # type: ignore[attr-defined]  # it is `Named`
+    return json.dumps({"search": {"architecture": architecture, "steps": 8, "seconds": 1, "facts": {}, **changes}})
+
+
 @pytest.mark.parametrize(
-    "content", ["{}", '{"search": null}', '{"search": {"architecture": {"cells": 3}}}', '{"search": 3}', "[1, 2]"]
+    "content",
+    [
+        *("{}", '{"search": null}', '{"search": {"architecture": {"cells": 3}}}', '{"search": 3}', "[1, 2]", "["),
+        *(found(seconds=-5), found(seconds=10**400), found(seconds="1"), found(seconds=True), found(steps=-1)),
+        *(found(steps=1.5), found(steps=2**53), found(facts=[]), found(facts={"candidates": "many"})),
+        *(found(facts={"candidates": -3}), found(facts={"candidates": True})),
+    ],
 )
-def test_what_was_found_is_not_made_up(content: str, toy: Toy, tmp_path: Path) -> None:
+def test_what_was_found_is_not_made_up(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "architecture.json"
+    path.write_text(content)
+    with pytest.raises(RunError, match=r"does not hold what a search of darts_cell found .*Delete it and go on with"):
+        read_found(path, METHODS["gaea"].space)
+
+
+def test_an_architecture_that_was_lost_is_found_again(toy: Toy, tmp_path: Path) -> None:
     data = toy(1, "point")
     with pytest.raises(Interrupted):
         run("gaea", data, out=tmp_path, budget="smoke", device="cpu", watcher=Interrupter("train", 1))
-    (tmp_path / "architecture.json").write_text(content)
-    with pytest.raises(RunError, match=r"does not hold what a search of darts_cell found .*Delete it and go on with"):
+    (tmp_path / "architecture.json").write_text("{}")
+    with pytest.raises(RunError, match="does not hold what a search of darts_cell found"):
         run("gaea", data, out=tmp_path, budget="smoke", device="cpu", resume=True)
     (tmp_path / "architecture.json").unlink()
     run("gaea", data, out=tmp_path, budget="smoke", device="cpu", resume=True)
     assert row_of(tmp_path).score is not None
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_runs_with_a_shortened_budget(name: str, toy: Toy, spec_of: SpecOf, tmp_path: Path) -> None:
+    data = toy(*kind_for(get_method(name), spec_of))
+    run(name, data, out=tmp_path, budget="smoke", device="cpu", max_steps=2)
+    assert load_result(tmp_path / "result.json").method.name == name
+    assert row_of(tmp_path).score is not None
+
+
+def test_a_search_keeps_the_optimiser_that_it_needs(toy: Toy, tmp_path: Path) -> None:
+    """Second order looks one step of SGD ahead; shortened budgets train by AdamW else."""
+    for name, optimiser in (("darts", "adamw"), ("darts:second_order", "sgd")):
+        with pytest.raises(Interrupted):
+            run(name, toy(1, "point"), out=tmp_path / optimiser, budget="smoke", watcher=Interrupter("search", 1))
+        header = RunLog(tmp_path / optimiser / "search.jsonl").header()
+        assert header is not None
+        recipe = header["identity"]["search"]["recipe"]
+        assert (recipe["optimiser"]["name"], recipe["schedule"]["warmup"]) == (optimiser, 0.2)
 
 
 def test_a_variant_is_a_method_of_its_own(toy: Toy, tmp_path: Path) -> None:

@@ -387,3 +387,18 @@ def test_log_lines_are_strict_json(toy: Toy, tmp_path: Path) -> None:
     training(toy(1, "point"), steps=5, keeping=keeping(tmp_path)).run()
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert set(json.loads(lines[1])) == {"step", "epoch", "loss", "lr", "validation", "seconds"}
+
+
+def test_a_checkpoint_that_finds_no_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"step": 1})
+
+    def full(*_: object) -> None:
+        raise RuntimeError("unexpected pos 88064 vs 87952")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(RunError, match=r"could not be written, most likely for want of space .*go on with --resume"):
+        checkpoints.save({"step": 2})
+    state, _ = checkpoints.load(torch.device("cpu"))
+    assert state == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
