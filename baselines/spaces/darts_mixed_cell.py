@@ -24,7 +24,7 @@ from nas360.baselines.spaces.darts_kernels import (
     windows,
 )
 from nas360.baselines.spaces.darts_preparation import Preparation, uniform
-from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu, pass_by
+from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu, pass_by, spread
 
 ROUNDS = ((0, 1), (2,), (3,), (4,))
 """Sources whose edges are computed together; each goes to every node that comes after it."""
@@ -97,7 +97,6 @@ class SupernetCell(nn.Module):
             constants = {
                 "copies": torch.kron(torch.eye(len(sources)), each),
                 "to_node": copies,
-                "place": torch.kron(torch.eye(nodes), place[:c]),
             }
             for name, value in constants.items():
                 self.register_buffer(f"{name}_{len(sources)}_{nodes}", value, persistent=False)
@@ -199,7 +198,8 @@ class SupernetCell(nn.Module):
         if c == width:
             return (total if waiting is None else waiting + total), shape
         assert waiting is not None  # some channels pass by
-        return torch.addmm(waiting, total, self._constant("place", sources, nodes)), shape
+        # the shuffle of channels puts the mixed ones at every K-th place
+        return spread(waiting, total, width // c), shape
 
     def _skipping(self, mixture: Tensor, edges: Tensor, sources: int, nodes: int) -> Tensor:
         """(sources · width, nodes · width): how much of each source's channels goes to the nodes as it is."""

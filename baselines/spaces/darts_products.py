@@ -356,3 +356,31 @@ class _PassBy(torch.autograd.Function):
             to_source.view(-1, parts, to_source.shape[1] // parts)[:, :, :columns] += to_first.view(-1, parts, columns)
         to_coefficients = source.T @ gradient if wanted(ctx, 1) else None
         return to_source, to_coefficients, gradient if ctx.needs_input_grad[2] else None, None
+
+
+def spread(total: Tensor, part: Tensor, step: int) -> Tensor:
+    """`total` with `part` added to every step-th of its columns, from the first on; in place.
+
+    Args:
+        total: (rows, step · columns), which no other step of autograd keeps for its backward pass.
+        part: (rows, columns).
+        step: distance of the columns.
+    """
+    out: Tensor = _Spread.apply(total, part, step)
+    return out
+
+
+class _Spread(torch.autograd.Function):
+    """`spread`."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, part: Tensor, step: int) -> Tensor:
+        ctx.step = step
+        ctx.mark_dirty(total)
+        total[:, ::step] += part
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        return gradient, gradient[:, :: ctx.step].contiguous(), None
