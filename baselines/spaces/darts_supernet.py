@@ -17,12 +17,14 @@ What is done here instead:
   passes of their own (`darts_kernels`), and leave the gradients of kernels out of an architecture step.
 - Where the taps of a kernel are fewer than the edges and operations that look through them (a signal's five, with four
   or three nodes to go), first depthwise and 1×1 convolutions are one product of what the taps see.
-- All that is linear up to a node's sum (1×1 convolution, batch norm, mixture, edge weight, sum) is one product for each candidate, with means and variances from the covariance of its input.
+- All that is linear up to a node's sum (1×1 convolution, batch norm, mixture, edge weight, sum) is one product for
+  each candidate, with means and variances from the covariance of its input.
 
 What is left is spread thin. Before the product of what the taps see and the sum at every K-th place, in percent of a
 step of 1.8 (ninapro) and 3.3 s (ecg): mixtures and their backward passes 28 and 30, first depthwise convolutions 24 and
 16, 1×1 convolutions with norms between the two stages 11 and 14, second depthwise convolutions 8 and 4, bypass and
-skips 7 and 11, pools 6 and 4. These two took 13 to 20 % off a cell at ecg's shape, and 5 % off a step at both.
+skips 7 and 11, pools 6 and 4. The first of these two took about 4 % off a
+step at ecg's shape, the second 5 % at both.
 
 In single precision the outputs differ from the yardstick's by some 1e-6. Gradients differ by 1e-5 of their norm, and
 by up to 5e-3 where a ReLU or a maximum flips: the yardstick's own do so when its weights move by a millionth.
