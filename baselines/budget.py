@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, get_args
 
-from nas360.baselines.cost import TRAINING, Cost
+from nas360.baselines.cost import Cost
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.schedule import Cosine
 from nas360.baselines.values import differences, plain
@@ -107,6 +107,7 @@ def make_plan(
     dense: bool,
     max_steps: int | None = None,
     share: float = 1.0,
+    optimiser: Optimiser | None = None,
 ) -> Plan:
     """Plan a run.
 
@@ -125,6 +126,7 @@ def make_plan(
         dense: whether the task wants one value a position; then batches are small.
         max_steps: shorten further; not for `full`, which would not be full then.
         share: of a shortened budget's work that is this training's; a search has had the rest.
+        optimiser: that was tuned for this budget's recipe, of which it takes the place.
 
     Raises:
         RunError: the budget is unknown or cannot be shortened, or there are too few rows to train on.
@@ -136,19 +138,23 @@ def make_plan(
     if budget == "full":
         chosen, cost = architectures[0], measure(architectures[0])
         recipe = fit_batch(recipe, n_train, changes)
+        recipe = replace(recipe, optimiser=optimiser or recipe.optimiser)
         per_epoch = n_train // recipe.batch_size
         steps, report = recipe.epochs * per_epoch, per_epoch
     else:
         recipe = fit_batch(shortened(recipe, dense, changes), n_train, changes)
+        if optimiser is not None:
+            changes.append(f"tuned: {', '.join(differences(plain(recipe.optimiser), plain(optimiser)))}")
+            recipe = replace(recipe, optimiser=optimiser)
         per_epoch = n_train // recipe.batch_size
         most = min(recipe.epochs * per_epoch, MOST_STEPS[budget])
 
         costs = cache(lambda number: measure(architectures[number]))
 
         def steps_with(number: int) -> int:
-            work = costs(number).work
-            left = share * WORK[budget] - n_predict * work
-            return min(math.floor(left / (TRAINING * work * recipe.batch_size)), most)
+            cost = costs(number)
+            left = share * WORK[budget] - cost.prediction(n_predict, recipe.batch_size)
+            return min(math.floor(left / cost.training_step(recipe.batch_size)), most)
 
         number = widest(len(architectures), steps_with, min(FEWEST_STEPS[budget], most))
         chosen, cost, steps = architectures[number], costs(number), steps_with(number)

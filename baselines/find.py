@@ -14,10 +14,12 @@ from nas360.baselines.device import autocast_dtype
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.folder import RunFolder
 from nas360.baselines.predict import predict
+from nas360.baselines.recipe import Optimiser
 from nas360.baselines.request import Request
 from nas360.baselines.search_plan import SearchPlan
 from nas360.baselines.spaces.base import Space
 from nas360.baselines.train import Keeping
+from nas360.baselines.values import plain
 from nas360.baselines.watch import Silent, Watcher
 from nas360.errors import RunError
 from nas360.evaluate import evaluate
@@ -101,6 +103,7 @@ def write_found(found: Found, space: Space[Any], algorithm: str) -> dict[str, An
         "steps": found.steps,
         "seconds": round(found.seconds, 3),
         "facts": dict(found.facts),
+        "optimiser": None if found.optimiser is None else plain(vars(found.optimiser)),
     }
 
 
@@ -116,12 +119,14 @@ def read_found(path: Path, space: Space[Any]) -> Found:
         steps, seconds = _number(search["steps"], int), _number(search["seconds"], int | float)
         if "candidates" in facts:
             _number(facts["candidates"], int)
+        tuned = search.get("optimiser")
+        optimiser = None if tuned is None else Optimiser(**{**tuned, "betas": tuple(tuned["betas"])})
     except (AttributeError, TypeError, KeyError, ValueError, RunError) as cause:
         raise RunError(
             f"{path} does not hold what a search of {space.id} found ({cause}). Delete it and go on with --resume, "
             f"which ends the search again from its last checkpoint; or begin anew with --overwrite"
         ) from cause
-    return Found(architecture, steps, float(seconds), facts)
+    return Found(architecture, steps, float(seconds), facts, optimiser)
 
 
 def _number(value: Any, kind: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,12 @@ class RunFolder:
         return Checkpoints(self.path / "search")
 
     @property
+    def trials(self) -> list[Path]:
+        """What a search by trials keeps: its journal, and a folder with checkpoints for each trial under way."""
+        search = self.search_checkpoints.folder
+        return [path for pattern in ("journal.jsonl", "trial*") for path in search.glob(pattern)]
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints."""
         return Checkpoints(self.path)
@@ -96,7 +103,7 @@ class RunFolder:
             raise RunError(f"{self.path} cannot be made or written ({cause.strerror}). Choose another --out") from cause
         try:
             # a killed run leaves the temporary file that it was writing
-            for leftover in (*self.path.glob(".*.tmp.*"), *self.path.glob("search/.*.tmp.*")):
+            for leftover in (*self.path.glob(".*.tmp.*"), *self.path.glob("search/**/.*.tmp.*")):
                 leftover.unlink(missing_ok=True)
             yield
         finally:
@@ -111,6 +118,11 @@ class RunFolder:
         self.result.unlink(missing_ok=True)
         self.checkpoints.delete()
         self.search_checkpoints.delete()
+        for path in self.trials:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
         self.predictions.unlink(missing_ok=True)
         self.architecture.unlink(missing_ok=True)
         self.picture.unlink(missing_ok=True)
@@ -137,7 +149,13 @@ class RunFolder:
             self.clear()
         present = self.log.header()
         if present is None:
-            own = [self.result, *self.checkpoints.paths, *self.search_checkpoints.paths, self.search_log.path]
+            own = [
+                self.result,
+                *self.checkpoints.paths,
+                *self.search_checkpoints.paths,
+                self.search_log.path,
+                *self.trials,
+            ]
             own += [self.predictions, self.architecture, self.picture]
             strays = [str(path.relative_to(self.path)) for path in own if path.exists()]
             if strays:

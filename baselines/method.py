@@ -31,6 +31,7 @@ class Method:
         search: how the space is searched; None trains its default architecture.
         final: from the architecture that was found to the one that is trained; None trains what was found.
         variants: name → change of the method, which is then called `ID:NAME`.
+        hpo: how its search tunes hyper-parameters, for results; None where none are tuned.
         version: of the method; rises when its results change.
     """
 
@@ -44,6 +45,7 @@ class Method:
     search: Search | None = None
     final: Callable[[Any, TaskSpec], Any] | None = None
     variants: Mapping[str, Callable[[Method], Method]] = field(default_factory=dict)
+    hpo: str | None = None
     version: str = "1"
 
     def supports(self, spec: TaskSpec) -> bool:
@@ -74,6 +76,7 @@ METHODS: Registry[Method] = Registry(
     {
         "wrn": "nas360.baselines.methods.wrn:METHOD",
         "resnet1d": "nas360.baselines.methods.resnet1d:METHOD",
+        "wrn_asha": "nas360.baselines.methods.wrn_asha:METHOD",
         "gaea": "nas360.baselines.methods.gaea:METHOD",
         "darts": "nas360.baselines.methods.darts:METHOD",
         "darts_random": "nas360.baselines.methods.darts_random:METHOD",

@@ -97,6 +97,7 @@ def make_result(
             version=method.version,
             search_space=method.space.id,
             search_algorithm=None if search is None else search.algorithm.id,
+            hpo=method.hpo,
             pretrained=False,
             external_data=False,
             command=command(request, plan),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from nas360.baselines import cost, ends
+from nas360.baselines.algorithms.base import Found
 from nas360.baselines.budget import Plan, check_budget, make_plan
 from nas360.baselines.device import choose_device
 from nas360.baselines.method import Method
@@ -107,18 +108,18 @@ class Request:
         """From rows to model inputs for a search, which sees the training split alone."""
         return self.preprocessing if self.training_splits == ("train",) else self.data.preprocessing("train")
 
-    def plan(self, budget: str, max_steps: int | None, found: Any = None) -> Plan:
+    def plan(self, budget: str, max_steps: int | None, found: Found | None = None) -> Plan:
         """What will be trained, and for how long; see `budget.make_plan`.
 
         Args:
             budget: its name.
             max_steps: the limit that was asked for.
-            found: the architecture that a search found; None: the space's default.
+            found: what a search came to; None: the space's default, by the method's recipe.
         """
         method, space, spec = self.method, self.method.space, self.spec
-        first = space.default(spec) if found is None else found
+        first = space.default(spec) if found is None else found.architecture
         if found is not None and method.final is not None:
-            first = method.final(found, spec)
+            first = method.final(found.architecture, spec)
         n_predict = len(self.data.rows(self.scored_split))
         if self.validation_is_free:
             n_predict += len(self.data.rows("validation"))
@@ -135,6 +136,7 @@ class Request:
             dense=ends.is_dense(spec),
             max_steps=max_steps,
             share=1.0 if method.search is None else TRAINING_SHARE,
+            optimiser=None if found is None else found.optimiser,
         )
 
     def identity(self, plan: Plan | SearchPlan) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class _Run:
     def perform(self) -> ResultFile:
         """From the first step, or the last checkpoint, to the result file."""
         searched = self._search()
-        plan = self.request.plan(self.budget, self.max_steps, None if searched is None else searched.found.architecture)
+        plan = self.request.plan(self.budget, self.max_steps, None if searched is None else searched.found)
         self._tell(plan)
         training = self._training(plan)
         self._write_architecture(plan, searched)

@@ -124,11 +124,11 @@ def make_search_plan(
         look = price.of_look(n_validation)
         looks = max(1, min(price.looks, MOST_LOOKS[budget], math.floor(LOOKING * SHARE * WORK[budget] / look)))
         left = SHARE * WORK[budget] - looks * look
-        return min(math.floor(left / (price.row * recipe.batch_size)), most), looks, price
+        return min(math.floor(left / (price.row * recipe.batch_size + price.step)), most), looks, price
 
     number = widest(len(options), lambda one: length(one)[0], min(FEWEST_STEPS[budget], most))
-    # of the last ones, several may be as cheap
-    while number and length(number - 1)[0] >= length(number)[0]:
+    # of the last ones, several may be as cheap; where the work is enough for none, only those of the very same price
+    while number and (length(number - 1)[0] >= max(1, length(number)[0]) or length(number - 1)[2] == length(number)[2]):
         number -= 1
     chosen, (steps, looks, price) = options[number], length(number)
     # the cheapest search may still be too costly; then the budget is overdrawn rather than nothing found

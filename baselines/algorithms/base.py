@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nas360.baselines.ends import TaskModel
     from nas360.baselines.feed import Feed, Tensors
     from nas360.baselines.losses import Loss
-    from nas360.baselines.recipe import Recipe
+    from nas360.baselines.recipe import Optimiser, Recipe
     from nas360.baselines.train import Keeping
     from nas360.baselines.watch import Watcher
     from nas360.loaders.base import Preprocessing
@@ -124,12 +124,14 @@ class Found:
         steps: weight steps done.
         seconds: spent, over all resumptions.
         facts: further plain values for the record (entropy, candidates…).
+        optimiser: that was tuned, with which the architecture is then trained; None where none was.
     """
 
     architecture: Any
     steps: int
     seconds: float
     facts: Mapping[str, Any]
+    optimiser: Optimiser | None = None
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,14 @@ class Price:
         look: of one validation row whenever the search asks for an error.
         looks: how often it does.
         rows: of validation that a look takes at most; None: all.
+        step: of a weight step, beside its rows.
     """
 
     row: float
     look: float
     looks: int
     rows: int | None = None
+    step: float = 0.0
 
     def of_look(self, n_validation: int) -> float:
         """Of a look at a validation split of so many rows."""

@@ -61,9 +61,10 @@ class RandomSearch:
     def price(self, space: Any, spec: TaskSpec) -> Price:
         """See `Algorithm.price`; the mean of a few candidates stands for all."""
         drawn = [space.sample(spec, derive(0, "price", number)) for number in range(PRICED)]
-        works = [cost.of(partial(space.build, self.judged(space, one), spec), spec).work for one in drawn]
-        work = sum(works) / len(works)
-        return Price(row=cost.TRAINING * work, look=work, looks=self.candidates)
+        costs = [cost.of(partial(space.build, self.judged(space, one), spec), spec) for one in drawn]
+        work = sum(each.work for each in costs) / len(costs)
+        start = cost.START * sum(each.operations for each in costs) / len(costs)
+        return Price(row=cost.TRAINING * work, look=work, looks=self.candidates, step=cost.TRAINING * start)
 
     def size(self, space: Any, spec: TaskSpec) -> Size:
         """See `Algorithm.size`; nothing is shared."""
