@@ -132,7 +132,7 @@ def assert_same_end(whole: tuple[Path, Found], cut: tuple[Path, Found]) -> None:
         assert all(torch.equal(first[part][name], second[part][name]) for name in first[part])
 
 
-@pytest.mark.parametrize("at", [1, 5, 11, 16])
+@pytest.mark.parametrize("at", [1, 11])  # in the warm-up, in an episode
 def test_a_search_killed_at_a_weight_step_ends_as_an_unbroken_one(
     at: int, toy: Toy, arena: MakeArena, tmp_path: Path
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_search_killed_at_a_weight_step_ends_as_an_unbroken_one(
     assert_same_end(search("whole"), search("cut"))
 
 
-@pytest.mark.parametrize("scored", [1, 3, 6, 14, 19])
+@pytest.mark.parametrize("scored", [1, 8, 19])  # of the first look, of the second, of the last
 def test_a_search_killed_while_it_scores_ends_as_an_unbroken_one(
     scored: int, toy: Toy, arena: MakeArena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,9 +222,8 @@ def test_a_look_costs_what_it_takes_of_validation() -> None:
 # rows of the published training and validation splits, of a tenth, and of some hundreds
 @pytest.mark.parametrize(
     ("task", "rows", "validation"),
-    [("ecg", 261_740, 15_000), ("ecg", 2_000, 500), ("satellite", 800_000, 100_000), ("satellite", 500, 100),
-     ("deepsea", 71_753, 2_490)],
-)  # fmt: skip
+    [("ecg", 261_740, 15_000), ("ecg", 2_000, 500), ("satellite", 800_000, 100_000), ("satellite", 500, 100)],
+)
 def test_a_small_budget_is_enough_to_learn_from_ten_looks(task: str, rows: int, validation: int) -> None:
     assert METHOD.search is not None
     spec = TASKS[task].spec
