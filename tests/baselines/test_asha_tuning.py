@@ -23,6 +23,7 @@ from nas360.baselines.asha.sampling import Choice, LogUniform, SamplingSpace
 from nas360.baselines.device import owned_randomness
 from nas360.baselines.ends import TaskModel
 from nas360.baselines.failure import TrainingError
+from nas360.baselines.folder import RunFolder
 from nas360.baselines.method import METHODS
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.runlog import RunLog
@@ -458,3 +459,17 @@ def test_the_tuned_training_is_what_is_trained_and_recorded(toy: Toy, tmp_path: 
         assert row.cost.trials == 2  # type: ignore[union-attr]  # a row of a seed
         assert ("tuned: lr" in (row.notes or "")) == (budget == "small")
         assert not list((folder / "search").glob("trial*"))
+
+
+def test_an_overwritten_run_leaves_nothing_of_its_trials(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for name in ("journal.jsonl", "trial0/checkpoint.pt", "trial12/.checkpoint.pt.tmp.1", "own.txt"):
+        path = tmp_path / "search" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    with folder.locked():
+        assert not (tmp_path / "search" / "trial12" / ".checkpoint.pt.tmp.1").exists()
+        with pytest.raises(RunError, match=r"holds .*journal.jsonl, .*trial.* but no log.jsonl"):
+            folder.begin({"identity": {}}, resume=False, overwrite=False)
+        folder.clear()
+    assert [path.name for path in (tmp_path / "search").iterdir()] == ["own.txt"]
