@@ -125,7 +125,8 @@ class _Run:
         self._tell(plan)
         training = self._training(plan)
         self._write_architecture(plan, searched)
-        self.folder.log.amend(**plan.public())
+        changes = [*(() if searched is None else searched.plan.changes), *plan.changes]
+        self.folder.log.amend(changes=changes, **plan.public())
         try:
             outcome = self._outcome(plan, training)
         except TrainingError as error:

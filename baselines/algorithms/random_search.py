@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -119,13 +120,13 @@ class RandomSearch:
         arena.watcher.report(report)
 
     def _judge(self, space: Any, architecture: Any, arena: Arena, number: int, steps: int) -> tuple[float, float]:
-        """Validation error after a short training, and its seconds."""
+        """Validation error after a short training, and the seconds of both."""
         seed = int(derive(arena.seed, "search", "training", number).integers(2**62))
         with owned_randomness(derive(seed, "init"), arena.device):
-            model = arena.model(space.build(self.judged(space, architecture), arena.spec))
+            start = arena.model(space.build(self.judged(space, architecture), arena.spec))
         keeping = None if arena.keeping is None else _keeping(arena.keeping, number)
         training = Training(
-            model=model,
+            model=start,
             spec=arena.spec,
             rows=arena.rows,
             preprocessing=arena.preprocessing,
@@ -138,10 +139,12 @@ class RandomSearch:
             watcher=_Counting(arena, number * steps),
         )
         try:
-            error = arena.error(training.run().eval())
+            model = training.run().eval()
+            began = time.monotonic()
+            error = arena.error(model)
         except TrainingError:
             return math.inf, training.seconds
-        return (error if math.isfinite(error) else math.inf), training.seconds
+        return (error if math.isfinite(error) else math.inf), training.seconds + time.monotonic() - began
 
 
 def _known(entry: Mapping[str, Any], name: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -30,7 +30,7 @@ COMMANDS = {
     "verify": ("nas360.cli.verify:verify", "Find all that is wrong with a dataset repository."),
     "audit": ("nas360.cli.audit:audit", "Measure what a dataset's splits share: duplicates, groups, label shift."),
     "publish": ("nas360.cli.publish:publish", "Publish a dataset repository on the Hugging Face Hub."),
-    "run": ("nas360.cli.run:run", "Train a method on a task and write predictions and a result file."),
+    "run": ("nas360.cli.run:run", "Search, train, predict and score: a method on a task, to a result file."),
     "show": ("nas360.cli.show:show", "Show a run: how far it is, how its search went, what it found."),
     "evaluate": ("nas360.cli.evaluate:evaluate", "Score a predictions file."),
     "format": ("nas360.cli.format:format_", "Show what a predictions file of a task must hold, with an example."),

@@ -43,12 +43,14 @@ def run(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result file as JSON.")] = False,
 ) -> None:
-    """Train a method on a task, predict the test split, score it, and write it all down.
+    """Run a method on a task: search if it does, train, predict the test split, score it, and write it all down.
 
     A run that was stopped goes on with --resume, and ends as if nothing had happened.
 
     Examples:
     nas360 run wrn --task darcy_flow --budget small
+
+    nas360 run gaea --task ninapro --budget small
 
     nas360 run timm:resnet18 --task cifar100 --seed 1 --out runs/r18 --device cuda
 
@@ -99,13 +101,19 @@ def _show(row: SeedRow, method: str, folder: Path) -> None:
 
     score = row.score if row.score is not None else float("nan")
     parameters = row.architecture.params if row.architecture is not None else 0
+    spent = f"trained {row.cost.train_seconds or 0:.0f} s"
+    if row.cost.search_seconds:
+        spent = f"searched {row.cost.search_seconds:.0f} s, {spent}"
     console.print(
         f"[bold]{escape(method)}[/] on [bold]{escape(row.task)}[/], {row.split}, seed {row.seed}, budget {row.budget}: "
         f"[bold green]{escape(row.metric.id)} {score:.4f}[/] {escape(row.metric.unit)}, "
         f"error {TASKS[row.task].spec.error(score):.4f} "
-        f"({row.n_evaluated:,} units; {parameters:,} parameters; trained {row.cost.train_seconds or 0:.0f} s)",
+        f"({row.n_evaluated:,} units; {parameters:,} parameters; {spent})",
         highlight=False,
         soft_wrap=True,
     )
-    for name in ("predictions.npz", "result.json", "architecture.json", "log.jsonl"):
-        console.print(f"  {escape(str(folder / name))}", highlight=False, soft_wrap=True)
+    # the last two are of methods that search or can draw
+    files = ("predictions.npz", "result.json", "architecture.json", "log.jsonl", "search.jsonl", "architecture.svg")
+    for name in files:
+        if (folder / name).exists():
+            console.print(f"  {escape(str(folder / name))}", highlight=False, soft_wrap=True)
