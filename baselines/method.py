@@ -95,10 +95,10 @@ def get_method(name: str) -> Method:
         UnknownNameError: there is none; with the nearest name.
 
     Example:
-        >>> get_method("gaea:second_order")
+        >>> get_method("wrn:wide")
         Traceback (most recent call last):
         ...
-        nas360.errors.UnknownNameError: unknown variant 'second_order' of gaea. Known: gaea:auxiliary, ...
+        nas360.errors.UnknownNameError: unknown variant 'wide' of wrn. Known: none
     """
     if name.startswith(TIMM):
         from nas360.baselines.methods.timm_model import make

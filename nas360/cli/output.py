@@ -107,7 +107,7 @@ def progress_bars(*, of_bytes: bool = False, console: Console = errors) -> Progr
 @contextmanager
 def progress(*, of_bytes: bool = False) -> Iterator[Progress]:
     """`progress_bars` on standard error while a block runs."""
-    with progress_bars(of_bytes=of_bytes) as begun:
+    with progress_bars(of_bytes=of_bytes, console=errors) as begun:
         yield begun
 
 

@@ -28,8 +28,11 @@ def test_two_steps_and_a_score(task: str, tmp_path: Path) -> None:
     assert set(predictions.ids or ()) == set(data.rows("test").ids)
 
 
+AKIN = ("darts", "darts_random", "wrn_asha")
+"""Searches of which another with the same space is run on every task in any case; on all tasks only with `-m slow`."""
+
 SEARCHED = [
-    (name, task)
+    pytest.param(name, task, marks=[pytest.mark.slow] if name in AKIN else [])
     for name, method in METHODS.items()
     if method.search is not None
     for task in TASKS
