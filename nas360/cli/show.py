@@ -204,7 +204,8 @@ def _architecture(history: History) -> None:
 def _value(value: Any) -> str:
     if isinstance(value, dict):
         # a search tells its architecture before the method made it final; that is for programs
-        told = {name: _value(member) for name, member in value.items() if name != "architecture"}
+        members = {name: member for name, member in value.items() if name != "architecture" and member is not None}
+        told = {name: _value(member) for name, member in members.items()}
         return ", ".join(f"{name} {text}" if name != "facts" else text for name, text in told.items() if text)
     if isinstance(value, float):
         return f"{value:.4g}"

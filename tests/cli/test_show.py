@@ -52,7 +52,13 @@ def searching(folder: Path, reports: int = 20, **identity: Any) -> Path:
 def finished(folder: Path) -> Path:
     """The same, found and trained."""
     write(searching(folder), "log.jsonl", IDENTITY, {"step": 8, "epoch": 1.0, "loss": 0.75, "validation": None})
-    search = {"algorithm": "gaea", "steps": 40, "seconds": 9.5, "facts": {"entropy": {"normal.alpha": 0.5}}}
+    search = {
+        "algorithm": "gaea",
+        "optimiser": None,
+        "steps": 40,
+        "seconds": 9.5,
+        "facts": {"entropy": {"normal.alpha": 0.5}},
+    }
     content = {
         "space": "darts_cell",
         "architecture": architecture(),
