@@ -91,13 +91,12 @@ def run(
     where = check_request(chosen, data.spec, seed, budget, device, max_steps)
     request, watcher = Request(chosen, data, seed, where, validate), watcher or Silent()
     folder = RunFolder(Path(out) if out is not None else default_folder(chosen.id, data.spec.id, seed))
-    search_plan = request.search_plan(budget, max_steps)
+    # a training that a search precedes is planned when its architecture is known
+    plan = request.search_plan(budget, max_steps) or request.plan(budget, max_steps)
     with folder.locked():
-        header = request.header(search_plan or request.plan(budget, max_steps))
-        finished = folder.begin(header, resume=resume, overwrite=overwrite)
+        finished = folder.begin(request.header(plan), resume=resume, overwrite=overwrite)
         if finished is None:
-            job = _Run(request, budget, max_steps, search_plan, folder, watcher, checkpoint_seconds)
-            return job.perform()
+            return _Run(request, plan, folder, watcher, checkpoint_seconds).perform()
         for row in finished.results:
             if isinstance(row, SeedRow) and row.failure is not None:
                 raise RunError(
@@ -111,17 +110,17 @@ def run(
 @dataclass(frozen=True)
 class _Run:
     request: Request
-    budget: str
-    max_steps: int | None
-    search_plan: SearchPlan | None
+    plan: Plan | SearchPlan
     folder: RunFolder
     watcher: Watcher
     checkpoint_seconds: tuple[float, float]
 
     def perform(self) -> ResultFile:
         """From the first step, or the last checkpoint, to the result file."""
-        searched = self._search()
-        plan = self.request.plan(self.budget, self.max_steps, None if searched is None else searched.found)
+        searched, plan = None, self.plan
+        if isinstance(plan, SearchPlan):
+            searched = self._search(plan)
+            plan = self.request.plan(plan.budget, plan.max_steps, searched.found)
         self._tell(plan)
         training = self._training(plan)
         self._write_architecture(plan, searched)
@@ -135,10 +134,7 @@ class _Run:
         save_result(self.folder.result, result)
         return result
 
-    def _search(self) -> Searched | None:
-        plan = self.search_plan
-        if plan is None:
-            return None
+    def _search(self, plan: SearchPlan) -> Searched:
         self._tell(plan)
         try:
             return Searched(plan, find(self.request, plan, self.folder, self.watcher, self.checkpoint_seconds))

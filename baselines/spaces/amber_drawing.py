@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from nas360.baselines.spaces.amber_architecture import STAGES, AmberArchitecture
+from nas360.baselines.spaces.svg import arrow, box, document, safe, text
 
 LABELS = {
     "conv_8": ("conv", "8"),
@@ -19,7 +18,6 @@ FILLS = {"conv": "#cfe3f7", "dil conv": "#f9dfc3", "max pool": "#e8e8e8", "avg p
 
 BOX, GAP, MARGIN = 72, 30, 24
 TALL = 44
-TEXT = 'font-family="sans-serif" text-anchor="middle" dominant-baseline="central"'
 
 
 def draw(architecture: AmberArchitecture, name: str = "") -> str:
@@ -38,24 +36,19 @@ def draw(architecture: AmberArchitecture, name: str = "") -> str:
     for layer, operation in enumerate(architecture.operations):
         label, kernel = LABELS[operation]
         boxes.append(_box(layer + 1, middle, label, kernel, FILLS[label]))
-        boxes.append(_arrow(f"M{_left(layer) + BOX} {middle}H{_left(layer + 1)}"))
-        boxes.append(_text(_left(layer + 1) + BOX // 2, middle + TALL // 2 + 12, str(layer), 11))
+        boxes.append(arrow(f"M{_left(layer) + BOX} {middle}H{_left(layer + 1)}"))
+        boxes.append(text(_left(layer + 1) + BOX // 2, middle + TALL // 2 + 12, str(layer), 11))
         for order, source in enumerate(architecture.skips[layer]):
             # arches end side by side on the top of their box, the longest farthest to the left
             end = _left(layer + 1) + round((order + 1) * BOX / (len(architecture.skips[layer]) + 2))
             begin = _left(source + 1) + BOX - 8
             arches.append(_arch(begin, end, top, _height(levels[source, layer])))
-    boxes.append(_arrow(f"M{_left(layers) + BOX} {middle}H{_left(layers + 1)}"))
+    boxes.append(arrow(f"M{_left(layers) + BOX} {middle}H{_left(layers + 1)}"))
     boxes.append(_box(layers + 1, middle, "full", str(architecture.hidden), "#fcf3cf"))
     boxes += _stages(architecture, top)
     if name:
-        boxes.append(_text(width // 2, 22, escape(name), 16))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
-        f'<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        f'<path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>'
-        f'<rect width="{width}" height="{height}" fill="#fff"/>{"".join(arches)}{"".join(boxes)}</svg>\n'
-    )
+        boxes.append(text(width // 2, 22, safe(name), 16))
+    return document("".join((*arches, *boxes)), (width, height), name or str(architecture))
 
 
 def _stages(architecture: AmberArchitecture, top: int) -> list[str]:
@@ -66,7 +59,7 @@ def _stages(architecture: AmberArchitecture, top: int) -> list[str]:
         left, right = _left(stage * size + 1), _left((stage + 1) * size) + BOX
         found.append(f'<path d="M{left} {y}V{y + 5}H{right}V{y}" fill="none" stroke="#888"/>')
         share = f"1/{4**stage} of the positions, " if stage else "all positions, "
-        found.append(_text((left + right) // 2, y + 18, f"{share}{architecture.width * 2**stage} channels", 12))
+        found.append(text((left + right) // 2, y + 18, f"{share}{architecture.width * 2**stage} channels", 12))
         if stage:
             x = left - GAP // 2
             found.append(f'<path d="M{x} {top - 12}V{y + 5}" stroke="#888" stroke-dasharray="4 4"/>')
@@ -96,20 +89,12 @@ def _height(level: int) -> int:
 def _arch(begin: int, end: int, base: int, height: int) -> str:
     bend = min(14, height // 2)
     path = f"M{begin} {base}V{base - height + bend}q0 {-bend} {bend} {-bend}H{end - bend}q{bend} 0 {bend} {bend}V{base}"
-    return _arrow(path, "#5b7fa6")
-
-
-def _arrow(path: str, colour: str = "#444") -> str:
-    return f'<path d="{path}" fill="none" stroke="{colour}" marker-end="url(#tip)"/>'
+    return arrow(path, "#5b7fa6")
 
 
 def _box(column: int, middle: int, label: str, below: str, fill: str) -> str:
     x, y = _left(column), middle - TALL // 2
-    box = f'<rect class="box" x="{x}" y="{y}" width="{BOX}" height="{TALL}" rx="5" fill="{fill}" stroke="#444"/>'
+    empty = box(x, y, (BOX, TALL), fill)
     if not below:
-        return box + _text(x + BOX // 2, middle, label, 14)
-    return box + _text(x + BOX // 2, middle - 9, label, 14) + _text(x + BOX // 2, middle + 10, below, 12)
-
-
-def _text(x: int, y: int, text: str, size: int) -> str:
-    return f'<text x="{x}" y="{y}" font-size="{size}" {TEXT}>{text}</text>'
+        return empty + text(x + BOX // 2, middle, label)
+    return empty + text(x + BOX // 2, middle - 9, label) + text(x + BOX // 2, middle + 10, below, 12)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nas360.baselines.spaces.darts_genotypes import NODES, Cell, DartsArchitecture, check_cell
+from nas360.baselines.spaces.svg import arrow, box, document, safe, text
 
 LABELS = {"max_pool_3x3": "max pool 3", "avg_pool_3x3": "avg pool 3", "skip_connect": "skip"}
 LABELS |= {"sep_conv_3x3": "sep conv 3", "sep_conv_5x5": "sep conv 5"}
@@ -20,7 +21,6 @@ TITLE = 44
 
 LABEL = (96, 26)
 STEP_X, STEP_Y, TOP = 190, 80, 70
-ALIKE = 'font-family="sans-serif" font-size="14" text-anchor="middle" dominant-baseline="central"'
 
 
 def size(nodes: int) -> tuple[int, int]:
@@ -41,7 +41,7 @@ def draw(architecture: DartsArchitecture, name: str = "", *, reduction: bool = T
     """
     cells = {"normal cell": architecture.normal} | ({"reduction cell": architecture.reduce} if reduction else {})
     top = TITLE if name else 0
-    head = text(WIDTH // 2, TITLE // 2, safe(name), "bold") if name else ""
+    head = text(WIDTH // 2, TITLE // 2, safe(name), weight="bold") if name else ""
     parts = [
         f'<g transform="translate(0 {top + HEIGHT * row})">{cell_group(cell, title)}</g>'
         for row, (title, cell) in enumerate(cells.items())
@@ -63,24 +63,6 @@ def draw_cell(cell: Cell, title: str = "") -> str:
     return document(cell_group(cell, title), (WIDTH, HEIGHT), title or "a cell")
 
 
-def document(body: str, size: tuple[int, int], title: str) -> str:
-    """A whole SVG document.
-
-    Args:
-        body: elements.
-        size: width and height.
-        title: any text.
-    """
-    width, height = size
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img"><title>{safe(title)}</title>'
-        f'<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        f'<path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>'
-        f'<rect width="{width}" height="{height}" fill="#fff"/>{body}</svg>\n'
-    )
-
-
 def cell_group(cell: Cell, title: str) -> str:
     """Elements that show a cell of any number of nodes, within its `size`."""
     nodes = len(cell) // 2
@@ -97,12 +79,12 @@ def cell_group(cell: Cell, title: str) -> str:
         centre = left + LABEL[0] + 50
         for gene, y in zip(cell[2 * node : 2 * node + 2], (middle - 17, middle + 17), strict=True):
             x, below = starts[gene.input]
-            lines.append(_line(f"M{x} {below}V{y}H{left}"))
+            lines.append(arrow(f"M{x} {below}V{y}H{left}"))
             used.setdefault(x, []).append(y)
-            lines.append(_line(f"M{left + LABEL[0]} {y}L{centre - 17} {middle + (y - middle) // 3}"))
+            lines.append(arrow(f"M{left + LABEL[0]} {y}L{centre - 17} {middle + (y - middle) // 3}"))
             fill = FILLS[gene.operation.split("_")[0]]
             boxes.append(_box(left, y - LABEL[1] // 2, *LABEL, text, LABELS[gene.operation], fill))
-        lines.append(_line(f"M{centre + 18} {middle}H{end}"))
+        lines.append(arrow(f"M{centre + 18} {middle}H{end}"))
         boxes.append(f'<circle cx="{centre}" cy="{middle}" r="18" fill="#cfe3f7" stroke="#444"/>')
         boxes.append(text(centre, middle, str(node)))
         starts.append((centre, middle + 18))
@@ -114,24 +96,8 @@ def cell_group(cell: Cell, title: str) -> str:
     return "".join((*lines, *dots, *boxes))
 
 
-def _line(path: str) -> str:
-    return f'<path d="{path}" fill="none" stroke="#444" marker-end="url(#tip)"/>'
-
-
 def _box(x: int, y: int, width: int, height: int, write: Callable[[int, int, str], str], label: str, fill: str) -> str:
-    box = f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{height}" rx="5" fill="{fill}" stroke="#444"/>'
-    return box + write(x + width // 2, y + height // 2, label)
-
-
-def safe(words: str) -> str:
-    """Any text as the content of an XML element, on one line; what XML cannot hold is a question mark."""
-    shown = "".join(sign if sign.isprintable() else "?" for sign in words)
-    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def text(x: int, y: int, label: str, weight: str = "normal") -> str:
-    """A label around a point, whose content is XML already."""
-    return f'<text x="{x}" y="{y}" font-weight="{weight}" {ALIKE}>{label}</text>'
+    return box(x, y, (width, height), fill) + write(x + width // 2, y + height // 2, label)
 
 
 def _state(x: int, y: int, label: str) -> str:

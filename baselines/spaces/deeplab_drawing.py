@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from nas360.baselines.spaces.darts_drawing import cell_group, document, safe, size, text
+from nas360.baselines.spaces.darts_drawing import cell_group, size
 from nas360.baselines.spaces.deeplab_architecture import LEVELS, NODES, DeeplabArchitecture
 from nas360.baselines.spaces.deeplab_paths import FINEST, Trellis
+from nas360.baselines.spaces.svg import document, safe, text
 
 TITLE, AXIS = 44, 40
 """Heights of the lines above all, and of the numbers of layers."""
@@ -26,7 +27,7 @@ def draw(architecture: DeeplabArchitecture, name: str = "") -> str:
     step = max(36, (cell_width - LEFT - RIGHT) // (layers + 1))
     width = max(cell_width, LEFT + RIGHT + (layers + 1) * step)
     top = TITLE if name else 0
-    head = text(width // 2, TITLE // 2, safe(name), "bold") if name else ""
+    head = text(width // 2, TITLE // 2, safe(name), weight="bold") if name else ""
     below = top + AXIS + LEVELS * ROW + 10
     trellis = f'<g transform="translate(0 {top})">{_trellis(architecture, step)}</g>'
     cell = f'<g transform="translate({(width - cell_width) // 2} {below})">{cell_group(architecture.cell, "cell")}</g>'

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from nas360.baselines.spaces.dense_block_architecture import DenseBlockArchitecture
+from nas360.baselines.spaces.svg import arrow, box, document, safe, text
 
 HEIGHT, AXIS, GREATEST = 300, 160, 170
 """Of the picture, of the middle of all bars, and of the highest bar."""
@@ -16,7 +15,6 @@ MOST = 40
 """Bars of a block at most, far above what the published tables have; the number above says how many layers it has."""
 
 HEAD, LAYER, END = "#e39b53", "#8fb8de", "#dff0d8"
-ALIKE = 'font-family="sans-serif" text-anchor="middle" dominant-baseline="central"'
 
 
 def draw(architecture: DenseBlockArchitecture, name: str = "") -> str:
@@ -40,36 +38,23 @@ def draw(architecture: DenseBlockArchitecture, name: str = "") -> str:
         parts += [_bar(x + i * STEP, height, LAYER if i or not number else HEAD) for i in range(bars)]
         right = x + (bars - 1) * STEP + BAR
         middle = (x + right) / 2
-        parts.append(_text(middle, AXIS + height / 2 + 14, str(width), 13))
+        parts.append(text(middle, AXIS + height / 2 + 14, str(width), 13))
         if number:
-            parts.append(_text(middle, AXIS - height / 2 - 12, f"&#215;{layers}", 12))
+            parts.append(text(middle, AXIS - height / 2 - 12, f"&#215;{layers}", 12))
         else:
-            parts.append(_text(middle, AXIS - height / 2 - 12, "stem", 12))
+            parts.append(text(middle, AXIS - height / 2 - 12, "stem", 12))
         x = right + GAP
     parts.append(_arrow(x - GAP + 3, x - 4, ""))
-    parts.append(
-        f'<rect class="end" x="{x}" y="{AXIS - 15}" width="52" height="30" rx="5" fill="{END}" stroke="#444"/>'
-    )
-    parts.append(_text(x + 26, AXIS, "output", 13))
+    parts.append(box(x, AXIS - 15, (52, 30), END, "end"))
+    parts.append(text(x + 26, AXIS, "output", 13))
     total = x + 52 + MARGIN
     legend = "a bar is a layer, as high as it has channels; "
     legend += '<tspan fill="#a8641f">the first of a block changes width and size</tspan>'
     parts.append(f'<text x="{MARGIN}" y="{HEIGHT - 14}" font-family="sans-serif" font-size="11">{legend}</text>')
     if name:
-        parts.append(f'<text x="{MARGIN}" y="20" font-family="sans-serif" font-size="15">{_safe(name)}</text>')
+        parts.append(f'<text x="{MARGIN}" y="20" font-family="sans-serif" font-size="15">{safe(name)}</text>')
     total = max(total, 440, 2 * MARGIN + 9 * len(name))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{HEIGHT}" viewBox="0 0 {total} {HEIGHT}" '
-        f'role="img"><title>{_safe(name or str(architecture))}</title>'
-        f'<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        f'<path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>'
-        f'<rect width="{total}" height="{HEIGHT}" fill="#fff"/>{"".join(parts)}</svg>\n'
-    )
-
-
-def _safe(text: str) -> str:
-    """Any text as the content of an XML element; what XML cannot hold is a question mark."""
-    return escape("".join(sign if sign.isprintable() else "?" for sign in text))
+    return document("".join(parts), (total, HEIGHT), name or str(architecture))
 
 
 def _bar(x: int, height: int, fill: str) -> str:
@@ -80,9 +65,4 @@ def _bar(x: int, height: int, fill: str) -> str:
 
 
 def _arrow(start: int, end: int, label: str) -> str:
-    line = f'<path d="M{start} {AXIS}H{end}" fill="none" stroke="#444" marker-end="url(#tip)"/>'
-    return line + (_text((start + end) / 2, AXIS - 12, label, 12) if label else "")
-
-
-def _text(x: float, y: float, label: str, size: int) -> str:
-    return f'<text x="{x:g}" y="{y:g}" font-size="{size}" {ALIKE}>{label}</text>'
+    return arrow(f"M{start} {AXIS}H{end}") + (text((start + end) / 2, AXIS - 12, label, 12) if label else "")

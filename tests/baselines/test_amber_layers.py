@@ -320,6 +320,11 @@ def test_names_for_people() -> None:
     assert str(AmberArchitecture((*OPERATIONS, "conv_8"), ((),) * 8)) == "AMBER CcDdmaiC with 0 skips, width 64"
 
 
+def test_a_picture_holds_no_sign_that_xml_cannot() -> None:
+    root = ElementTree.fromstring(AMBER_LAYERS.draw(AmberArchitecture(**FOUR), "a\x00\x1bb"))
+    assert "a??b" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
 def test_a_picture_shows_every_layer_and_every_skip() -> None:
     for seed, name in itertools.product(range(3), ("", "a & b <script>alert(1)</script>")):
         architecture = AMBER_LAYERS.sample(TASKS["ecg"].spec, np.random.default_rng(seed))
