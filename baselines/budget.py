@@ -16,7 +16,7 @@ from typing import Any, get_args
 from nas360.baselines.cost import Cost
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.schedule import Cosine
-from nas360.baselines.values import differences, plain
+from nas360.baselines.values import counted, differences, plain
 from nas360.errors import RunError
 from nas360.results import Budget
 
@@ -161,10 +161,10 @@ def make_plan(
         # the narrowest network may still be too costly; then the budget is overdrawn rather than nothing learnt
         steps = max(steps, min(8, recipe.epochs * per_epoch))
         if max_steps is not None and max_steps < steps:
-            changes.append(f"{steps} steps were limited to {max_steps}")
+            changes.append(f"{counted(steps, 'step')} were limited to {max_steps}")
             steps = max_steps
         report = max(1, min(per_epoch, math.ceil(steps / REPORTS)))
-        changes.append(f"{steps} steps, {steps / per_epoch:.2f} epochs instead of {recipe.epochs}")
+        changes.append(f"{counted(steps, 'step')}, {steps / per_epoch:.2f} epochs instead of {recipe.epochs}")
         if chosen != architectures[0]:
             changes.append(f"a narrower network, {_narrowed(architectures[0], chosen)}")
     return Plan(name, chosen, cost, recipe, steps, per_epoch, report, tuple(changes), max_steps)

@@ -14,7 +14,7 @@ from nas360.baselines import ends
 from nas360.baselines.algorithms.base import Algorithm, Paced, Price, Search
 from nas360.baselines.budget import WORK, check_budget, fit_batch, shortened, widest
 from nas360.baselines.recipe import Recipe
-from nas360.baselines.values import differences, plain
+from nas360.baselines.values import counted, differences, plain
 from nas360.errors import RunError
 from nas360.results import Budget
 from nas360.task import TaskSpec
@@ -134,9 +134,12 @@ def make_search_plan(
     # the cheapest search may still be too costly; then the budget is overdrawn rather than nothing found
     steps = max(steps, min(FEWEST_STEPS["smoke"], most))
     if max_steps is not None and max_steps < steps:
-        changes.append(f"{steps} steps were limited to {max_steps}")
+        changes.append(f"{counted(steps, 'step')} were limited to {max_steps}")
         steps = max_steps
-    changes.append(f"{steps} steps instead of {whole}, scored on validation {looks} times instead of {price.looks}")
+    changes.append(
+        f"{counted(steps, 'step')} instead of {whole}, scored on validation {counted(looks, 'time')} instead of "
+        f"{price.looks}"
+    )
     if isinstance(chosen, Paced):
         chosen = chosen.paced(steps, official)
     changes += differences(plain(algorithm), plain(chosen))

@@ -31,6 +31,16 @@ def plain(value: Any) -> Any:
     return value
 
 
+def counted(n: int, name: str) -> str:
+    """A number with the name of what is counted, in the plural where it is not one.
+
+    Example:
+        >>> counted(1, "step"), counted(2, "step"), counted(0, "time")
+        ('1 step', '2 steps', '0 times')
+    """
+    return f"{n} {name}{'' if n == 1 else 's'}"
+
+
 def differences(asked: Mapping[str, Any], chosen: Mapping[str, Any], path: str = "") -> list[str]:
     """What differs between two settings of one form, as of `plain`: a phrase a value.
 

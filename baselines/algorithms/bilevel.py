@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ class Bilevel:
 
     def price(self, space: Any, spec: TaskSpec) -> Price:
         """See `Algorithm.price`; an architecture step costs as much as a weight step, or `PASSES` of second order."""
-        work = cost.of(lambda: space.relax(spec, self.relaxation), spec).work
+        work = _work(space, spec.model_dump_json(), self.relaxation)
         passes = 1 + (1 - self.warmup) * (PASSES if self.order == 2 else 1)
         return Price(row=cost.TRAINING * work * passes, look=work, looks=self.looks)
 
@@ -98,6 +99,19 @@ class Bilevel:
             architecture_first=self.order == 2,
             gradients=second_order if self.order == 2 else first_order,
         )
+
+
+@lru_cache(maxsize=64)
+def _work(space: Any, spec: str, relaxation: Any) -> int:
+    """Work of a supernet's forward pass, a sample; a search's plan asks for it again and again.
+
+    Args:
+        space: as for `Bilevel.price`.
+        spec: of the task, as JSON.
+        relaxation: as of `Bilevel`.
+    """
+    task = TaskSpec.model_validate_json(spec)
+    return cost.of(lambda: space.relax(task, relaxation), task).work
 
 
 def second_order(search: Alternation, train: Tensors, held_out: Tensors) -> Sequence[Tensor]:

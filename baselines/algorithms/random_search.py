@@ -114,9 +114,13 @@ class RandomSearch:
 
     def _report(self, arena: Arena, tried: list[tuple[float, int, Any]], step: int, steps: int, seconds: float) -> None:
         error, number, best = min(tried, key=lambda one: one[:2])
-        shown = {"best": f"candidate {number}, validation error {error:.4f}: {best}"}
+        shown = {
+            "candidates": f"{len(tried)} of {steps * len(tried) // step}",
+            "best": f"candidate {number}, validation error {error:.4f}: {best}",
+        }
+        per_epoch = max(1, len(arena.rows) // arena.recipe.batch_size)
         lr = arena.recipe.optimiser.lr
-        report = Report(step, steps, float(len(tried)), math.nan, lr, tried[-1][0], seconds, "search", shown)
+        report = Report(step, steps, step / per_epoch, math.nan, lr, tried[-1][0], seconds, "search", shown)
         arena.watcher.report(report)
 
     def _judge(self, space: Any, architecture: Any, arena: Arena, number: int, steps: int) -> tuple[float, float]:

@@ -29,7 +29,6 @@ from nas360.baselines.spaces.dense_block import DenseBlock
 from nas360.baselines.spaces.dense_block_architecture import DenseBlockArchitecture
 from nas360.baselines.spaces.dense_block_supernet import DenseBlockSupernet
 from nas360.baselines.spaces.dense_block_table import Stage, Table, Trim
-from nas360.baselines.train import Keeping
 from nas360.baselines.watch import Report, Silent
 from nas360.errors import RunError
 from nas360.loaders import TASKS
@@ -38,25 +37,17 @@ from nas360.loaders.data import TaskData
 from nas360.task import TaskSpec
 
 Toy = Callable[..., TaskData]
+Place = Callable[..., Arena]
 SpecOf = Callable[[int, str], TaskSpec]
 RECIPE = Recipe(Optimiser("sgd", lr=0.05, momentum=0.9), epochs=1, batch_size=16)
 FAST = DenseNas(warmup=0.25, lr_alpha=0.05, lr_beta=0.02)
 
 
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
 @dataclass
-class Watcher(Silent):
-    """Keeps reports; interrupts before a step is kept."""
+class Listener(Silent):
+    """Keeps reports."""
 
-    at: int = -1
     reports: list[Report] = field(default_factory=list)
-
-    def step(self, done: int, total: int, stage: str) -> None:
-        if done == self.at:
-            raise Interrupted
 
     def report(self, report: Report) -> None:
         self.reports.append(report)
@@ -67,42 +58,28 @@ def space(spec: TaskSpec) -> DenseBlock:
     return DenseBlock(tables={spec.id: Table(3, (Stage((4, 5), 1), Stage((6, 8), 2, stride)))})
 
 
-def arena(
-    data: TaskData,
-    steps: int = 8,
-    *,
-    seed: int = 0,
-    folder: Path | None = None,
-    watcher: Watcher | None = None,
-    recipe: Recipe = RECIPE,
-) -> Arena:
-    rows, preprocessing = data.rows("validation"), data.preprocessing("train")
-    batch = preprocessing(rows.take(np.arange(8)), None)
+@pytest.fixture
+def place(arena: Place) -> Place:
+    """`place(data, steps, ...)` → Arena with four looks; see `arena` for the rest."""
 
-    def error(model: nn.Module) -> float:
-        assert not model.training
-        with torch.no_grad():
-            return float(model(torch.from_numpy(batch.x)).float().square().mean())
+    def make(data: TaskData, steps: int = 8, **options: Any) -> Arena:
+        batch = data.preprocessing("train")(data.rows("validation").take(np.arange(8)), None)
 
-    keeping = None
-    if folder is not None:
-        folder.mkdir(exist_ok=True)
-        log = RunLog(folder / "search.jsonl")
-        if not log.path.exists():
-            log.start({"identity": {}})
-        keeping = Keeping(Checkpoints(folder), log, epoch_seconds=0.0)
-    cpu = torch.device("cpu")
-    return Arena(
-        data.spec, data.rows("train"), preprocessing, recipe, steps, seed, cpu, rows, error, 4, keeping,
-        watcher or Watcher(),
-    )  # fmt: skip
+        def error(model: nn.Module) -> float:
+            assert not model.training
+            with torch.no_grad():
+                return float(model(torch.from_numpy(batch.x)).float().square().mean())
+
+        return arena(data, steps, error=error, looks=4, **{"recipe": RECIPE, **options})
+
+    return make
 
 
 @pytest.mark.parametrize(("dims", "kind"), [(1, "point"), (2, "multilabel"), (2, "real"), (1, "mask")])
-def test_a_search_ends_in_a_network(dims: int, kind: str, toy: Toy) -> None:
-    data, watcher = toy(dims, kind), Watcher()
+def test_a_search_ends_in_a_network(dims: int, kind: str, toy: Toy, place: Place) -> None:
+    data, watcher = toy(dims, kind), Listener()
     own = space(data.spec)
-    found = FAST.search(own, arena(data, watcher=watcher))
+    found = FAST.search(own, replace(place(data), watcher=watcher))
     assert isinstance(found.architecture, DenseBlockArchitecture)
     assert own.build(found.architecture, data.spec)(torch.zeros(2, *data.spec.input_shape)).shape[0] == 2
     assert found.steps == 8
@@ -113,14 +90,14 @@ def test_a_search_ends_in_a_network(dims: int, kind: str, toy: Toy) -> None:
 
 
 @pytest.mark.parametrize("at", [1, 3, 7])
-def test_a_killed_search_ends_as_an_unbroken_one(at: int, toy: Toy, tmp_path: Path) -> None:
+def test_a_killed_search_ends_as_an_unbroken_one(at: int, toy: Toy, place: Place, tmp_path: Path) -> None:
     data = toy(2, "point")
     own = space(data.spec)
     states = []
-    whole = FAST.search(own, arena(data, folder=tmp_path / "whole"))
-    with pytest.raises(Interrupted):
-        FAST.search(own, arena(data, folder=tmp_path / "cut", watcher=Watcher(at)))
-    resumed = FAST.search(own, arena(data, folder=tmp_path / "cut"))
+    whole = FAST.search(own, place(data, folder=tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        FAST.search(own, place(data, folder=tmp_path / "cut", at=at))
+    resumed = FAST.search(own, place(data, folder=tmp_path / "cut"))
     assert (resumed.architecture, resumed.facts) == (whole.architecture, whole.facts)
     for part in ("whole", "cut"):
         state, _ = Checkpoints(tmp_path / part).load(torch.device("cpu"))
@@ -146,10 +123,10 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return {path: value}
 
 
-def test_a_search_belongs_to_its_seed_and_leaves_torchs_generator(toy: Toy) -> None:
+def test_a_search_belongs_to_its_seed_and_leaves_torchs_generator(toy: Toy, place: Place) -> None:
     def search(seed: int) -> Found:
         data = toy(1, "point")
-        return FAST.search(space(data.spec), arena(data, seed=seed))
+        return FAST.search(space(data.spec), place(data, seed=seed))
 
     before = torch.random.get_rng_state()
     first, again, other = search(3), search(3), search(4)
@@ -170,7 +147,7 @@ class Spy(DenseNas):
         return supernet
 
 
-def test_architecture_rows_are_held_out_in_every_epoch(toy: Toy) -> None:
+def test_architecture_rows_are_held_out_in_every_epoch(toy: Toy, place: Place) -> None:
     data = toy(1, "point", train=50)
     seen: dict[str, set[float]] = {"weights": set(), "architecture": set()}
 
@@ -191,27 +168,26 @@ def test_architecture_rows_are_held_out_in_every_epoch(toy: Toy) -> None:
         def __call__(self, rows: Any, rng: Any) -> Any:
             return data.preprocessing("train")(rows, None)
 
-    place = arena(data, 12, recipe=replace(RECIPE, batch_size=10))
-    place = replace(place, preprocessing=Bare())
-    FAST.search(Own(tables=space(data.spec).tables), place)
+    bare = replace(place(data, 12, recipe=replace(RECIPE, batch_size=10)), preprocessing=Bare())
+    FAST.search(Own(tables=space(data.spec).tables), bare)
     assert not seen["weights"] & seen["architecture"]
     assert (len(seen["weights"]), len(seen["architecture"])) == (40, 10)
 
 
-def steps_of(data: TaskData, algorithm: DenseNas, step: int) -> tuple[Alternation, Tensors]:
+def steps_of(data: TaskData, arena: Arena, algorithm: DenseNas, step: int) -> tuple[Alternation, Tensors]:
     """A search about to do its first step as if it were number `step`, and a batch."""
     torch.manual_seed(0)
     own = space(data.spec)
-    place = arena(data, 8)
     supernet = own.supernet(data.spec, Trim(), 0.9)
-    search = Alternation(own, place, supernet, algorithm.turns(supernet))
+    search = Alternation(own, arena, supernet, algorithm.turns(supernet))
     search.progress.step = step
     batch = next(search.weight_feed.steps(0, 1))
     return search, Tensors(torch.from_numpy(batch.x), torch.from_numpy(batch.y), None)
 
 
-def test_a_weight_step_moves_what_was_drawn_and_nothing_else(toy: Toy) -> None:
-    search, batch = steps_of(toy(1, "point"), FAST, step=0)
+def test_a_weight_step_moves_what_was_drawn_and_nothing_else(toy: Toy, place: Place) -> None:
+    data = toy(1, "point")
+    search, batch = steps_of(data, place(data), FAST, step=0)
     supernet = search.supernet
     before = {name: value.clone() for name, value in supernet.named_parameters()}
     search.turn(batch, None)
@@ -224,9 +200,9 @@ def test_a_weight_step_moves_what_was_drawn_and_nothing_else(toy: Toy) -> None:
     assert all(name in moved for name in before if name.startswith(("heads", "stem", "classifiers")))
 
 
-def test_an_architecture_step_moves_each_group_at_its_own_rate(toy: Toy) -> None:
+def test_an_architecture_step_moves_each_group_at_its_own_rate(toy: Toy, place: Place) -> None:
     data = toy(1, "point")
-    search, batch = steps_of(data, replace(FAST, lr_alpha=0.05, lr_beta=0.02), step=4)
+    search, batch = steps_of(data, place(data), replace(FAST, lr_alpha=0.05, lr_beta=0.02), step=4)
     before = {name: value.detach().clone() for name, value in search.supernet.named_parameters()}
     search.architecture_step(batch, batch)
     for name, value in search.supernet.named_parameters():
@@ -241,14 +217,14 @@ def test_an_architecture_step_moves_each_group_at_its_own_rate(toy: Toy) -> None
     np.testing.assert_allclose(moves["beta"].detach()[several], 0.02, rtol=1e-3)
 
 
-def test_warm_up_leaves_the_architecture_alone_and_draws_uniformly(toy: Toy) -> None:
+def test_warm_up_leaves_the_architecture_alone_and_draws_uniformly(toy: Toy, place: Place) -> None:
     data = toy(1, "point")
     spy = Spy(warmup=1.0, lr_alpha=1.0)
     FAST_again = replace(spy, warmup=0.5)
-    spy.search(space(data.spec), arena(data))
+    spy.search(space(data.spec), place(data))
     start = spy.seen[-1].alpha.detach().clone()
     assert float(start.abs().max()) < 0.01
-    FAST_again.search(space(data.spec), arena(data))
+    FAST_again.search(space(data.spec), place(data))
     assert float(FAST_again.seen[-1].alpha.detach().abs().min()) > 0.1
     drawn: list[bool] = []
 
@@ -262,15 +238,15 @@ def test_warm_up_leaves_the_architecture_alone_and_draws_uniformly(toy: Toy) -> 
         def supernet(self, spec: TaskSpec, trim: Trim, temperature: float) -> DenseBlockSupernet:
             return Own(spec, self.table(spec), trim, temperature)
 
-    FAST.search(OwnSpace(tables=space(data.spec).tables), arena(data))
+    FAST.search(OwnSpace(tables=space(data.spec).tables), place(data))
     assert drawn == [True] * 2 + [False] * 6
 
 
-def test_a_short_search_at_the_pace_of_a_whole_one_moves_the_architecture(toy: Toy) -> None:
+def test_a_short_search_at_the_pace_of_a_whole_one_moves_the_architecture(toy: Toy, place: Place) -> None:
     data, moves = toy(1, "point"), []
     still = Spy(warmup=0.25)
     for one in (still, still.paced(steps=16, whole=1600)):
-        one.search(space(data.spec), arena(data, 16))
+        one.search(space(data.spec), place(data, 16))
         moves.append(float((still.seen[-1].mixture()["alpha"] - 0.5).abs().mean()))
     assert moves[0] < 0.003
     assert moves[1] > 0.02
@@ -295,11 +271,11 @@ def test_a_small_budget_lets_the_architecture_go_as_far_as_the_full_one(task: st
     assert vars(full.algorithm)["lr_alpha"] == 3e-4
 
 
-def test_a_search_that_diverges_says_so(toy: Toy) -> None:
+def test_a_search_that_diverges_says_so(toy: Toy, place: Place) -> None:
     data = toy(1, "point")
     wild = Recipe(Optimiser("sgd", lr=1e38), epochs=1, batch_size=16)
     with pytest.raises(TrainingError, match=r"stopped being finite by step .* Lower the learning rate"):
-        FAST.search(space(data.spec), arena(data, recipe=wild))
+        FAST.search(space(data.spec), place(data, recipe=wild))
 
 
 def test_settings_out_of_range_are_refused() -> None:
