@@ -5,6 +5,7 @@ What such searches share is here; in what they differ is a value, `Turns`.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from nas360.baselines.algorithms.base import Arena, Found
 from nas360.baselines.algorithms.entropy import entropies
 from nas360.baselines.algorithms.progress import Progress
 from nas360.baselines.feed import Tensors, to_device
+from nas360.errors import RunError
 
 Gradients = Callable[["Alternation", Tensors, Tensors], Sequence[Tensor | None]]
 """From a search, the weights' batch and the architecture's to the gradients of `Alternation.parameters`."""
@@ -102,6 +104,26 @@ class Alternation:
         self.warm = math.ceil(turns.warmup * arena.steps)
         parts = {"model": self.model, "weights": self.weights, "mixture": self.mixture}
         self.progress = Progress(arena, self.weight_feed, parts)
+        if min(self.weight_feed.batch_size, self.architecture_feed.batch_size) == 1:
+            self._check_one_row()
+
+    def _check_one_row(self) -> None:
+        """Refuse batches of one row where the supernet comes down to one position, of which no batch norm has a spread.
+
+        Raises:
+            RunError: it does.
+        """
+        hollow = copy.deepcopy(self.model).to("meta").train()
+        try:
+            with torch.no_grad():
+                hollow(torch.empty(1, *self.arena.spec.input_shape, device="meta"))
+        except ValueError as cause:
+            raise RunError(
+                f"{len(self.arena.rows)} training rows leave batches of {self.weight_feed.batch_size} for the weights "
+                f"and of {self.architecture_feed.batch_size} for the architecture, and the supernet comes down to one "
+                f"position, so that a batch norm would see one number a channel. Prepare more of the data, or give the "
+                f"search's recipe larger batches"
+            ) from cause
 
     def loss(self, batch: Tensors) -> Tensor:
         """Training loss of a batch, as the model now is."""

@@ -278,6 +278,36 @@ def test_a_search_that_diverges_says_so(toy: Toy, place: Place) -> None:
         FAST.search(space(data.spec), place(data, recipe=wild))
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_batches_of_one_row_that_come_down_to_one_position_are_refused(size: int, toy: Toy, place: Place) -> None:
+    data = toy(1, "point")
+    short = replace(place(data, recipe=replace(RECIPE, batch_size=4)), spec=narrow(data.spec, size))
+    own = DenseBlock(tables={data.spec.id: Table(3, (Stage((4, 5), 1, 2), Stage((6, 8), 2)))})
+
+    class Narrow:
+        output_scale: OutputScale | None = None
+
+        def __call__(self, rows: Any, rng: Any) -> Any:
+            batch = data.preprocessing("train")(rows, rng)
+            return replace(batch, x=batch.x[..., :size].copy())
+
+    def error(model: nn.Module) -> float:
+        return 0.5
+
+    short = replace(short, preprocessing=Narrow(), error=error)
+    if size == 3:
+        # two positions are left, which is enough
+        assert FAST.search(own, short).steps == 8
+        return
+    with pytest.raises(RunError, match=r"48 training rows leave batches of 4 for the weights and of 1 .* one position"):
+        FAST.search(own, short)
+
+
+def narrow(spec: TaskSpec, size: int) -> TaskSpec:
+    """The task on so many positions."""
+    return spec.model_copy(update={"input_shape": (*spec.input_shape[:-1], size)})
+
+
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(RunError, match=r"warm-up 1.5 is not a share"):
         DenseNas(warmup=1.5)
