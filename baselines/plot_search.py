@@ -199,6 +199,8 @@ def _draw_panels(part: SubFigure, height: float, group: Panels) -> None:
         axes.set_ylim(0, top)
         axes.set_axisbelow(True)
         axes.tick_params(labelsize=6, length=2, pad=1.5)
+        # more would run into those of the panel beside it
+        axes.locator_params(axis="x", nbins=3)
         axes.grid(color="0.92", linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
         # below the last panel of a column there may be none

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 from nas360.errors import RunError
@@ -234,6 +235,40 @@ class Labelled(Protocol):
             RunError: the space has no such parameter.
         """
         ...
+
+
+@runtime_checkable
+class LabelledOnTask(Protocol):
+    """A space whose mixtures hang on the task, and on how it was searched."""
+
+    def labels_on(
+        self, spec: TaskSpec, algorithm: Mapping[str, Any], name: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """As `Labelled.labels`.
+
+        Args:
+            spec: the task.
+            algorithm: settings of the search, as a run's log has them.
+            name: of an architecture parameter.
+        """
+        ...
+
+
+def labelling(
+    space: Any, spec: TaskSpec | None, algorithm: Mapping[str, Any]
+) -> Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]] | None:
+    """From the name of a mixture to what its weights belong to; None where the space does not say.
+
+    Args:
+        space: of the search.
+        spec: the task; None where it is not known.
+        algorithm: settings of the search.
+    """
+    if isinstance(space, Labelled):
+        return space.labels
+    if isinstance(space, LabelledOnTask) and spec is not None:
+        return partial(space.labels_on, spec, algorithm)
+    return None
 
 
 def take_fields(content: Mapping[str, Any], kind: str, **types: type | tuple[type, ...]) -> dict[str, Any]:

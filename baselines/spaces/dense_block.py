@@ -14,6 +14,7 @@ from nas360.baselines.spaces import dense_block_architecture as architectures
 from nas360.baselines.spaces.dense_block_architecture import DenseBlockArchitecture
 from nas360.baselines.spaces.dense_block_cost import supernet_work
 from nas360.baselines.spaces.dense_block_drawing import draw
+from nas360.baselines.spaces.dense_block_labels import labels, trim_of
 from nas360.baselines.spaces.dense_block_network import DenseBlockBody
 from nas360.baselines.spaces.dense_block_routes import architecture_of, best_route
 from nas360.baselines.spaces.dense_block_sampling import Sampling
@@ -116,6 +117,12 @@ class DenseBlock:
     def draw(self, architecture: DenseBlockArchitecture, name: str = "") -> str:
         """A picture as an SVG document; see `dense_block_drawing`."""
         return draw(architecture, name)
+
+    def labels_on(
+        self, spec: TaskSpec, algorithm: Mapping[str, Any], name: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Layers and connections by the widths of their blocks; see `LabelledOnTask`."""
+        return labels(self.table(spec), trim_of(algorithm), name)
 
     def sample(self, spec: TaskSpec, rng: np.random.Generator) -> DenseBlockArchitecture:
         """An architecture as `sampling` says, drawn anew until its parameters are within `size` + `slack`.

@@ -226,10 +226,17 @@ def _result(row: SeedRow) -> None:
 
 def _plot(history: History, path: Path) -> None:
     from nas360.baselines.plot_search import plot_search
-    from nas360.baselines.spaces.base import Labelled
+    from nas360.baselines.spaces.base import labelling
+    from nas360.loaders import TASKS
 
-    space = _space(history)
-    left_out = plot_search(history, path, _name(history), space.labels if isinstance(space, Labelled) else None)
+    search, task = history.identity.get("search"), history.identity.get("task")
+    algorithm = search.get("algorithm") if isinstance(search, dict) else None
+    labels = labelling(
+        _space(history),
+        TASKS[task].spec if isinstance(task, str) and task in TASKS else None,
+        algorithm if isinstance(algorithm, dict) else {},
+    )
+    left_out = plot_search(history, path, _name(history), labels)
     if left_out:
         warn(left_out)
 
