@@ -16,3 +16,7 @@ class TrainingError(RunError):
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(message)
         self.stage = stage
+
+    def __reduce__(self) -> tuple[type[TrainingError], tuple[str, str]]:
+        # exceptions pickle by their `args`, which have no stage
+        return type(self), (self.stage, str(self))

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 
-from nas360.baselines.algorithms.base import Arena, Found
+from nas360.baselines.algorithms.base import Found, Workers
 from nas360.baselines.checkpoint import Checkpoints
-from nas360.baselines.device import autocast_dtype
-from nas360.baselines.failure import TrainingError
 from nas360.baselines.folder import RunFolder
-from nas360.baselines.predict import predict
 from nas360.baselines.recipe import Optimiser
 from nas360.baselines.request import Request
+from nas360.baselines.search_arena import NOBODY, Place, Remake, Sharing, make_arena
 from nas360.baselines.search_plan import SearchPlan
 from nas360.baselines.spaces.base import Space
 from nas360.baselines.train import Keeping
 from nas360.baselines.values import plain
-from nas360.baselines.watch import Silent, Watcher
+from nas360.baselines.watch import Watcher
 from nas360.errors import RunError
-from nas360.evaluate import evaluate
 from nas360.files import MIB, read_json
-from nas360.loaders.scoring import load_references
-from nas360.predictions import Predictions
 
 
 def find(
-    request: Request, plan: SearchPlan, folder: RunFolder, watcher: Watcher, checkpoint_seconds: tuple[float, float]
+    request: Request,
+    plan: SearchPlan,
+    folder: RunFolder,
+    watcher: Watcher,
+    checkpoint_seconds: tuple[float, float],
+    sharing: Sharing = NOBODY,
 ) -> Found:
     """Search, from wherever the last checkpoint left it; a search that is finished is not repeated.
 
@@ -41,6 +41,7 @@ def find(
         folder: of the run; its `architecture.json` says that the search is over.
         watcher: is told.
         checkpoint_seconds: see `run.run`.
+        sharing: who does the trials, where the search has such.
 
     Raises:
         TrainingError: the search lost its way.
@@ -57,42 +58,30 @@ def find(
     if header is None:
         log.start({"identity": identity})
     checkpoints = Checkpoints(folder.search_checkpoints.folder, identity)
-    arena = Arena(
-        spec=request.spec,
-        rows=request.data.rows("train"),
-        preprocessing=request.search_preprocessing,
-        recipe=plan.recipe,
-        steps=plan.steps,
-        seed=request.seed,
-        device=request.device,
-        validation=request.data.rows("validation"),
-        error=_error(request, plan),
-        looks=plan.looks,
-        keeping=Keeping(checkpoints, log, *checkpoint_seconds),
-        watcher=watcher,
+    arena = make_arena(
+        request.data,
+        request.search_preprocessing,
+        plan,
+        request.seed,
+        request.device,
+        Keeping(checkpoints, log, *checkpoint_seconds),
+        watcher,
+        sharing.seconds,
     )
+    if sharing.executor is not None:
+        remake = Remake(
+            Place.of(request.data),
+            plan,
+            request.seed,
+            request.device.type,
+            checkpoints.folder.absolute(),
+            identity,
+            checkpoint_seconds,
+            sharing.seconds,
+        )
+        workers = Workers(sharing.executor, remake, sharing.threads or torch.get_num_threads())
+        arena = replace(arena, workers=workers)
     return plan.algorithm.search(space, arena)
-
-
-def _error(request: Request, plan: SearchPlan) -> Callable[[nn.Module], float]:
-    """From a model to its error on validation; raises TrainingError where its outputs are not finite."""
-    references, rows = load_references(request.data, "validation"), request.data.rows("validation")
-    spec, device, recipe = request.spec, request.device, plan.recipe
-    dtype = autocast_dtype(recipe.precision, device)
-
-    def error(model: nn.Module) -> float:
-        size = recipe.batch_size
-        try:
-            values = predict(model, rows, request.search_preprocessing, spec, device, size, Silent(), dtype)
-        except TrainingError as cause:
-            raise TrainingError(
-                "search",
-                "a network under search gives outputs that are not finite. Lower the learning rate of the search's "
-                "recipe, or set clip_norm",
-            ) from cause
-        return spec.error(evaluate(Predictions(tuple(references.ids), values), references, spec).score)
-
-    return error
 
 
 def write_found(found: Found, space: Space[Any], algorithm: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from nas360.baselines.method import Method, get_method
 from nas360.baselines.predict import predict
 from nas360.baselines.record import Outcome, Searched, make_result
 from nas360.baselines.request import Request, check_request
+from nas360.baselines.search_arena import Sharing
 from nas360.baselines.search_plan import SearchPlan
 from nas360.baselines.spaces.base import Drawn, drawing
 from nas360.baselines.train import Keeping, Training
@@ -51,6 +53,9 @@ def run(
     max_steps: int | None = None,
     watcher: Watcher | None = None,
     checkpoint_seconds: tuple[float, float] = (10.0, 120.0),
+    executor: Executor | None = None,
+    trial_threads: int | None = None,
+    trial_seconds: float | None = None,
 ) -> ResultFile:
     """Run a method on a task: search if it does, train, predict the test split, score it, and write it all down.
 
@@ -75,6 +80,11 @@ def run(
         watcher: is told how it goes.
         checkpoint_seconds: age of the last checkpoint from which on a new one is written after an epoch, and after
             any step.
+        executor: does the trials of a search that has independent ones, side by side, and nothing else; the result
+            is that of a run without. Its workers must see the data and the run's folder under the same names.
+        trial_threads: of torch in the executor's workers; by default as many as here. Equal numbers give results that
+            are equal to the bit.
+        trial_seconds: a trial that has not reached its rung after so long has failed; None: it may take any time.
 
     Returns:
         The result. A run that is finished already is not repeated.
@@ -89,6 +99,7 @@ def run(
     """
     chosen = get_method(method) if isinstance(method, str) else method
     where = check_request(chosen, data.spec, seed, budget, device, max_steps)
+    sharing = Sharing(executor, trial_threads, trial_seconds)
     request, watcher = Request(chosen, data, seed, where, validate), watcher or Silent()
     folder = RunFolder(Path(out) if out is not None else default_folder(chosen.id, data.spec.id, seed))
     # a training that a search precedes is planned when its architecture is known
@@ -96,7 +107,7 @@ def run(
     with folder.locked():
         finished = folder.begin(request.header(plan), resume=resume, overwrite=overwrite)
         if finished is None:
-            return _Run(request, plan, folder, watcher, checkpoint_seconds).perform()
+            return _Run(request, plan, folder, watcher, checkpoint_seconds, sharing).perform()
         for row in finished.results:
             if isinstance(row, SeedRow) and row.failure is not None:
                 raise RunError(
@@ -114,6 +125,7 @@ class _Run:
     folder: RunFolder
     watcher: Watcher
     checkpoint_seconds: tuple[float, float]
+    sharing: Sharing
 
     def perform(self) -> ResultFile:
         """From the first step, or the last checkpoint, to the result file."""
@@ -137,9 +149,10 @@ class _Run:
     def _search(self, plan: SearchPlan) -> Searched:
         self._tell(plan)
         try:
-            return Searched(plan, find(self.request, plan, self.folder, self.watcher, self.checkpoint_seconds))
+            found = find(self.request, plan, self.folder, self.watcher, self.checkpoint_seconds, self.sharing)
         except TrainingError as error:
             self._fail(error, plan, Outcome(), None)
+        return Searched(plan, found)
 
     def _fail(
         self, error: TrainingError, plan: Plan | SearchPlan, outcome: Outcome, searched: Searched | None

@@ -60,9 +60,14 @@ class MissingExtraError(UserError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self._given = package, extra
         super().__init__(
             f"this needs {package}, which is not installed. Install it with: pip install 'nas360[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        # exceptions pickle by their `args`, the message
+        return type(self), self._given
 
 
 def first_faults(faults: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from nas360.baselines import cost
 from nas360.baselines.algorithms.base import Arena, Found, Price, Size
 from nas360.baselines.algorithms.configuration import OPTIMISER, architecture_of, optimiser_of, told
+from nas360.baselines.algorithms.trial_workers import SharedTrials
 from nas360.baselines.algorithms.trials import TrialLog, Trials
 from nas360.baselines.asha import brackets
 from nas360.baselines.asha.brackets import Bracket, Mode, Plan
@@ -177,12 +178,13 @@ class AshaTuning:
             trials = Trials(arena, partial(self._network, space, arena.spec), plan, folder, about)
             log = TrialLog(arena, partial(self._architecture, space, arena.spec), trials.steps_per_epoch)
             log.take_up(state, self.space, arena.seed)
+            shared = None if arena.workers is None else SharedTrials(trials, arena.workers)
             for jobs in rounds(scheduler.ask, state, self._at_once(plan, arena)):
                 trials.forget(state.closed())
-                for job in jobs:
-                    outcome, seconds = trials.train(job, log.steps)
-                    log.add(job, outcome, max(0.0, seconds - log.seconds_of(job.trial)))
-                    scheduler.tell(job.trial, job.rung, outcome)
+                done = trials.done(jobs, log) if shared is None else shared.done(jobs, log)
+                for job, came in done:
+                    log.add(job, came.outcome, max(0.0, came.seconds - log.seconds_of(job.trial)))
+                    scheduler.tell(job.trial, job.rung, came.outcome)
                     self._report(arena, state, job, log)
                     trials.forget(state.closed())
             trials.forget(state.closed())

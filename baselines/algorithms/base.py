@@ -6,6 +6,7 @@ The table of methods is made of these values, so that torch is loaded only when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -30,6 +31,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """Where the parts of a search that hang on nothing but themselves are done, if not here.
+
+    Attributes:
+        executor: of whatever kind; its workers see the files that this process sees, under the same names.
+        remake: makes the search's arena anew, in a worker; can be pickled.
+        threads: of torch, in a worker; equal numbers give results that are equal to the bit.
+    """
+
+    executor: Executor
+    remake: Callable[[], Arena]
+    threads: int
+
+
+@dataclass(frozen=True)
 class Arena:
     """What a search is given.
 
@@ -47,6 +63,8 @@ class Arena:
         looks: how often the search may ask for an error, at most.
         keeping: where the search's state and log go; None keeps nothing.
         watcher: is told.
+        workers: that may do parts of the search; None: all is done here.
+        trial_seconds: after which a part that is done by itself is given up; None: never.
     """
 
     spec: TaskSpec
@@ -61,6 +79,8 @@ class Arena:
     looks: int
     keeping: Keeping | None
     watcher: Watcher
+    workers: Workers | None = None
+    trial_seconds: float | None = None
 
     def model(self, network: nn.Module) -> TaskModel:
         """A network whose output is in the task's unit, on the device."""
@@ -213,6 +233,16 @@ class Algorithm(Protocol):
         Raises:
             TrainingError: a loss or an output is not finite.
         """
+        ...
+
+
+@runtime_checkable
+class SharedOut(Protocol):
+    """An algorithm of trials that are independent of each other, which `Arena.workers` can do side by side."""
+
+    @property
+    def at_once(self) -> int | None:
+        """Trials that may be done at the same time; None: all that are due."""
         ...
 
 

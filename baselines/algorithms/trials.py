@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from torch import nn
 
 from nas360.baselines.algorithms.base import Arena
@@ -22,7 +25,23 @@ from nas360.baselines.failure import TrainingError
 from nas360.baselines.recipe import Recipe
 from nas360.baselines.train import Keeping, Training
 from nas360.baselines.watch import Silent
+from nas360.errors import RunError, UserError
 from nas360.seeding import derive
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came of a job.
+
+    Attributes:
+        outcome: validation error, or why there is none.
+        seconds: that the trial has taken in all.
+        notes: for the watcher of the search, where that did not hear them.
+    """
+
+    outcome: float | Failure
+    seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -60,23 +79,53 @@ class Trials:
         recipe = self.arena.recipe
         return replace(recipe, batch_size=self._batch_size, optimiser=optimiser_of(recipe.optimiser, configuration))
 
-    def train(self, job: Job, before: int) -> tuple[float | Failure, float]:
+    def done(self, jobs: Iterable[Job], log: TrialLog) -> Iterator[tuple[Job, Came]]:
+        """Jobs, each of them trained when it is asked for; `log` is told of it before the next."""
+        for job in jobs:
+            yield job, self.train(job, log.steps)
+
+    def train(self, job: Job, before: int) -> Came:
         """Bring a trial to its rung and judge it there, from wherever its last checkpoint left it.
 
-        A trial whose checkpoint is lost or damaged is trained again from the one before, or from the first step.
+        A trial whose checkpoint is lost or damaged is trained again from the one before, or from the first step. What
+        is wrong with a trial alone (a loss that is not finite, too little memory, any fault of its network, more time
+        than `Arena.trial_seconds`) is its failure. What would be wrong with the others too is raised.
 
         Args:
             job: which trial, and how far.
             before: steps of the search so far, for the watcher.
 
-        Returns:
-            Validation error, or why there is none; and the seconds that the trial has taken in all.
+        Raises:
+            RunError: the system refuses a file, for a full disk say, or checkpoints are of other versions.
         """
+        training: Training | None = None
+        folder = self._folder(job.trial)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # a worker whose search was killed may still be at the trial; it is waited for, then gone on from
+            with FileLock(folder / ".lock"):
+                training = self._training(job, before)
+                outcome = judged(self.arena.error(training.run(job.resource_to).eval()))
+        except TrainingError as cause:
+            outcome = Failure(str(cause))
+        except UserError:
+            raise
+        except OSError as cause:
+            raise RunError(
+                f"trial {job.trial} was stopped by the system: {cause}. Make room or mend what is wrong with the files "
+                f"in {self.folder}, then go on with --resume; nothing is lost but what came after the last checkpoint"
+            ) from cause
+        except Exception as cause:
+            # whatever else happens to one configuration is no reason to lose the others
+            outcome = Failure(_told(cause))
+        return Came(outcome, 0.0 if training is None else training.seconds)
+
+    def _training(self, job: Job, before: int) -> Training:
         arena = self.arena
         seed = int(derive(arena.seed, "search", "training", job.trial).integers(2**62))
         with owned_randomness(derive(seed, "init"), arena.device):
             model = arena.model(self.network(job.configuration))
-        training = Training(
+        return Training(
             model=model,
             spec=arena.spec,
             rows=arena.rows,
@@ -90,11 +139,6 @@ class Trials:
             keeping=self._keeping(job),
             watcher=_Watcher(arena, job, before),
         )
-        try:
-            error = arena.error(training.run(job.resource_to).eval())
-        except TrainingError as cause:
-            return Failure(str(cause)), training.seconds
-        return judged(error), training.seconds
 
     def _keeping(self, job: Job) -> Keeping:
         identity = {**self.about, "trial": job.trial, "configuration": job.configuration}
@@ -197,6 +241,7 @@ class _Watcher(Silent):
         self._arena, self._job, self._before = arena, job, before
         self._notes: list[str] = []
         self._begun = False
+        self._since = time.monotonic()
 
     def note(self, message: str) -> None:
         """Of the checkpoint, before the first step."""
@@ -215,3 +260,23 @@ class _Watcher(Silent):
         if done > job.resource_from:
             now = self._before + done - job.resource_from
             self._arena.watcher.step(now, max(self._arena.steps, now), "search")
+        limit = self._arena.trial_seconds
+        if limit is not None and time.monotonic() - self._since > limit:
+            raise TrainingError(
+                "search", f"not at step {job.resource_to} after {limit:g} seconds, but at step {done}; given up"
+            )
+
+
+def _told(cause: Exception) -> str:
+    """What went wrong, and where.
+
+    Example:
+        >>> try:
+        ...     {}["lr"]
+        ... except KeyError as cause:
+        ...     print(_told(cause).replace(__file__, "…"))
+        KeyError: 'lr' (line 2 of <doctest nas360.baselines.algorithms.trials._told[0]>, in <module>)
+    """
+    where = traceback.extract_tb(cause.__traceback__)[-1]
+    said = "".join(traceback.format_exception_only(cause)).strip()
+    return f"{said} (line {where.lineno} of {Path(where.filename).name}, in {where.name})"
