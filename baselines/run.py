@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from torch import nn
 
 from nas360.baselines import ends
+from nas360.baselines.algorithms.base import Found
 from nas360.baselines.budget import Plan
 from nas360.baselines.checkpoint import Checkpoints
 from nas360.baselines.device import autocast_dtype, owned_randomness
@@ -97,11 +98,9 @@ def run(
         ResultError: the folder's result is damaged.
         UnknownNameError: there is no such method.
     """
-    chosen = get_method(method) if isinstance(method, str) else method
-    where = check_request(chosen, data.spec, seed, budget, device, max_steps)
-    sharing = Sharing(executor, trial_threads, trial_seconds)
-    request, watcher = Request(chosen, data, seed, where, validate), watcher or Silent()
-    folder = RunFolder(Path(out) if out is not None else default_folder(chosen.id, data.spec.id, seed))
+    sharing, watcher = Sharing(executor, trial_threads, trial_seconds), watcher or Silent()
+    request = _request(method, data, seed, budget, device, validate, max_steps)
+    folder = RunFolder(Path(out) if out is not None else default_folder(request.method.id, data.spec.id, seed))
     # a training that a search precedes is planned when its architecture is known
     plan = request.search_plan(budget, max_steps) or request.plan(budget, max_steps)
     with folder.locked():
@@ -118,6 +117,49 @@ def run(
         return finished
 
 
+def search(
+    method: str | Method,
+    data: TaskData,
+    seed: int = 0,
+    out: str | Path | None = None,
+    budget: str = "full",
+    device: str = "auto",
+    *,
+    validate: bool = False,
+    max_steps: int | None = None,
+    watcher: Watcher | None = None,
+    checkpoint_seconds: tuple[float, float] = (10.0, 120.0),
+    executor: Executor | None = None,
+    trial_threads: int | None = None,
+    trial_seconds: float | None = None,
+) -> Found | None:
+    """The first half of a run alone, its search, begun or gone on with; `run` with `resume` does the other half.
+
+    For the arguments and what is raised see `run`.
+
+    Returns:
+        What was found; None where there is nothing to search, or the run is finished.
+    """
+    sharing, watcher = Sharing(executor, trial_threads, trial_seconds), watcher or Silent()
+    request = _request(method, data, seed, budget, device, validate, max_steps)
+    folder = RunFolder(Path(out) if out is not None else default_folder(request.method.id, data.spec.id, seed))
+    plan = request.search_plan(budget, max_steps)
+    if plan is None:
+        return None
+    with folder.locked():
+        if folder.begin(request.header(plan), resume=True, overwrite=False) is not None:
+            return None
+        return _Run(request, plan, folder, watcher, checkpoint_seconds, sharing).search(plan).found
+
+
+def _request(
+    method: str | Method, data: TaskData, seed: int, budget: str, device: str, validate: bool, max_steps: int | None
+) -> Request:
+    chosen = get_method(method) if isinstance(method, str) else method
+    where = check_request(chosen, data.spec, seed, budget, device, max_steps)
+    return Request(chosen, data, seed, where, validate)
+
+
 @dataclass(frozen=True)
 class _Run:
     request: Request
@@ -131,7 +173,7 @@ class _Run:
         """From the first step, or the last checkpoint, to the result file."""
         searched, plan = None, self.plan
         if isinstance(plan, SearchPlan):
-            searched = self._search(plan)
+            searched = self.search(plan)
             plan = self.request.plan(plan.budget, plan.max_steps, searched.found)
         self._tell(plan)
         training = self._training(plan)
@@ -146,7 +188,8 @@ class _Run:
         save_result(self.folder.result, result)
         return result
 
-    def _search(self, plan: SearchPlan) -> Searched:
+    def search(self, plan: SearchPlan) -> Searched:
+        """From the search's first step, or its last checkpoint, to what it finds."""
         self._tell(plan)
         try:
             found = find(self.request, plan, self.folder, self.watcher, self.checkpoint_seconds, self.sharing)

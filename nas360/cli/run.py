@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,10 @@ from rich.markup import escape
 
 from nas360.cli.live import watching
 from nas360.cli.output import console, print_json, warn
+from nas360.errors import UserError
 
 if TYPE_CHECKING:
+    from nas360.baselines.method import Method
     from nas360.results import SeedRow
 
 
@@ -41,6 +44,20 @@ def run(
     max_steps: Annotated[
         int | None, typer.Option("--max-steps", min=1, help="Shorten the budgets small and smoke further.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes that train the trials of wrn_asha's search, side by side."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="Threads of torch in every process.  \\[default: all cores, shared by the workers]"
+        ),
+    ] = None,
+    trial_seconds: Annotated[
+        float | None,
+        typer.Option("--trial-seconds", help="Give a trial of wrn_asha up when a rung takes it longer."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result file as JSON.")] = False,
 ) -> None:
     """Run a method on a task: search if it does, train, predict the test split, score it, and write it all down.
@@ -55,8 +72,13 @@ def run(
     nas360 run timm:resnet18 --task cifar100 --seed 1 --out runs/r18 --device cuda
 
     nas360 run wrn --task ecg --data data/ecg --resume
+
+    nas360 run wrn_asha --task ecg --budget small --workers 2
     """
+    import torch
+
     from nas360.baselines.folder import default_folder
+    from nas360.baselines.local_workers import LocalWorkers, visible_gpus
     from nas360.baselines.method import get_method
     from nas360.baselines.request import check_request
     from nas360.baselines.run import run as perform
@@ -67,12 +89,21 @@ def run(
     chosen = get_method(method)
     # before the data is opened, which may mean a download
     check_request(chosen, TASKS[task].spec, seed, budget, device, max_steps)
+    if workers is not None:
+        _check_shared(chosen)
+    if threads is not None:
+        torch.set_num_threads(threads)
     folder = out if out is not None else default_folder(chosen.id, task, seed)
     opened = load_task(task, data)
     if opened.provenance != "official":
         warn(f"the data of {task} is {opened.provenance}: the score will not compare with published ones")
     try:
-        with watching() as watcher:
+        with ExitStack() as stack:
+            executor = None
+            if workers is not None:
+                gpus = visible_gpus() if device != "cpu" else ()
+                executor = stack.enter_context(LocalWorkers(workers, gpus))
+            watcher = stack.enter_context(watching())
             result = perform(
                 chosen,
                 opened,
@@ -85,6 +116,9 @@ def run(
                 validate=validate,
                 max_steps=max_steps,
                 watcher=watcher,
+                executor=executor,
+                trial_threads=threads or max(1, torch.get_num_threads() // (workers or 1)),
+                trial_seconds=trial_seconds,
             )
     except KeyboardInterrupt as cause:
         raise KeyboardInterrupt("stopped; go on with --resume") from cause
@@ -94,6 +128,16 @@ def run(
     for row in result.results:
         if isinstance(row, SeedRow):
             _show(row, chosen.id, folder)
+
+
+def _check_shared(method: Method) -> None:
+    from nas360.baselines.algorithms.base import SharedOut
+
+    if method.search is None or not isinstance(method.search.algorithm, SharedOut):
+        raise UserError(
+            f"--workers share out the trials of a search that has independent ones, such as wrn_asha's; {method.id} "
+            f"has none. Leave --workers out"
+        )
 
 
 def _show(row: SeedRow, method: str, folder: Path) -> None:
