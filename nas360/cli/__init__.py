@@ -31,6 +31,8 @@ COMMANDS = {
     "audit": ("nas360.cli.audit:audit", "Measure what a dataset's splits share: duplicates, groups, label shift."),
     "publish": ("nas360.cli.publish:publish", "Publish a dataset repository on the Hugging Face Hub."),
     "run": ("nas360.cli.run:run", "Search, train, predict and score: a method on a task, to a result file."),
+    "bench": ("nas360.cli.bench:bench", "Run methods on tasks with seeds, here or on a cluster, and rank the results."),
+    "bench status": ("nas360.cli.bench_status:status", "Show how far a benchmark is."),
     "show": ("nas360.cli.show:show", "Show a run: how far it is, how its search went, what it found."),
     "evaluate": ("nas360.cli.evaluate:evaluate", "Score a predictions file."),
     "format": ("nas360.cli.format:format_", "Show what a predictions file of a task must hold, with an example."),
@@ -40,6 +42,7 @@ COMMANDS = {
         "nas360.cli.leaderboard:leaderboard",
         "Rank methods: median rank, improvement, performance profile.",
     ),
+    "report": ("nas360.cli.report:report", "Write one page about all runs in a folder, with pictures."),
     "submit": ("nas360.cli.submit:submit", "Offer results to the leaderboard, checked and scored again."),
     "rescore": ("nas360.cli.rescore:rescore", "Compute scores again from stored predictions, and show what moved."),
     "cards": ("nas360.cli.cards:cards", "Print the tasks' cards, check them against the specs, or write them anew."),
@@ -81,7 +84,9 @@ class LazyGroup(TyperGroup):
             raise _Interruption(*cause.args) from cause
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Replace the stand-in by the real command when it is called."""
+        """Replace the stand-in by the real command when it is called; its name may be two words."""
+        if " ".join(args[:2]) in COMMANDS:
+            args = [" ".join(args[:2]), *args[2:]]
         name, found, rest = super().resolve_command(ctx, args)
         if found is not None and name in COMMANDS:
             module, _, attribute = COMMANDS[name][0].partition(":")

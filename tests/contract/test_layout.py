@@ -13,6 +13,7 @@ import pytest
 from nas360.cli import COMMANDS
 
 MAPPED = {"nas360": "nas360", "nas360.loaders": "loaders", "nas360.baselines": "baselines"} | {
+    "nas360.bench": "bench",
     "nas360.leaderboard": "leaderboard",
     "nas360.dataset_cards": "dataset_cards",
 }
@@ -32,7 +33,7 @@ def test_listed_packages_are_the_folders_that_hold_an_init(repository: Path) -> 
 
 
 def test_links_lead_to_the_top_folders(repository: Path) -> None:
-    for folder in ("loaders", "baselines", "leaderboard", "dataset_cards"):
+    for folder in ("loaders", "baselines", "bench", "leaderboard", "dataset_cards"):
         link = repository / "nas360" / folder
         assert link.is_symlink()
         assert link.resolve() == (repository / folder).resolve()
@@ -40,8 +41,8 @@ def test_links_lead_to_the_top_folders(repository: Path) -> None:
 
 def test_top_level_is_the_users(repository: Path) -> None:
     found = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=True)
-    allowed = {"nas360", "dataset_cards", "loaders", "baselines", "leaderboard", "tests", "pyproject.toml", "README.md"}
-    allowed |= {"LICENSE", "Makefile", "CHANGELOG.md", "CONTRIBUTING.md", ".gitignore", ".ci"}
+    allowed = {"nas360", "dataset_cards", "loaders", "baselines", "bench", "leaderboard", "tests"}
+    allowed |= {"pyproject.toml", "README.md", "LICENSE", "Makefile", "CHANGELOG.md", "CONTRIBUTING.md", ".gitignore", ".ci"}
     assert {path.split("/")[0] for path in found.stdout.split()} <= allowed
 
 
@@ -75,10 +76,10 @@ def test_no_task_is_named_in_a_condition_outside_the_loaders(repository: Path) -
     names = "|".join(TASKS)
     condition = re.compile(rf"""(==|!=|\bin\b|\bcase\b)\s*[(\[{{]?\s*["']({names})["']|["']({names})["']\s*(==|!=)""")
     faults = []
-    for folder in ("nas360", "baselines", "leaderboard"):
+    for folder in ("nas360", "baselines", "bench", "leaderboard"):
         for path in (repository / folder).rglob("*.py"):
             inside = path.relative_to(repository).parts
-            if inside[0] == "nas360" and inside[1] in ("loaders", "baselines", "leaderboard", "dataset_cards"):
+            if inside[0] == "nas360" and inside[1] in ("loaders", "baselines", "bench", "leaderboard", "dataset_cards"):
                 continue
             for number, line in enumerate(path.read_text().splitlines(), start=1):
                 if condition.search(line):
@@ -99,7 +100,7 @@ def test_every_command_exists_and_says_what_the_table_says() -> None:
 
 def test_files_have_a_reasonable_length(repository: Path) -> None:
     lengths = {}
-    for folder in ("nas360/cli", "loaders", "baselines", "leaderboard"):
+    for folder in ("nas360/cli", "loaders", "baselines", "bench", "leaderboard"):
         for path in (repository / folder).rglob("*.py"):
             lengths[str(path.relative_to(repository))] = len(path.read_text().splitlines())
     for path in (repository / "nas360").glob("*.py"):

@@ -1,0 +1,118 @@
+"""A benchmark from its grid to its results: what is missing is run, and only that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nas360.baselines.folder import default_folder
+from nas360.bench.attempt import Ending, Job
+from nas360.bench.engine import Engine
+from nas360.bench.execute import execute
+from nas360.bench.grid import Cell, Grid, pairs
+from nas360.bench.jobs import Limits, new_call, run_jobs, twin_jobs
+from nas360.bench.place import Place, Stored
+from nas360.bench.price import Clock, works_of
+from nas360.bench.states import CellState, Reader
+from nas360.errors import RunError
+
+
+def plan_grid(place: Place, grid: Grid, there: Stored | None) -> Stored:
+    """The runs of a grid, with what each will cost; what is known from before is not computed again.
+
+    Raises:
+        UnknownNameError: there is no such method or task.
+        RunError: nothing can be run, or data is missing.
+    """
+    place.check_data(grid)
+    wanted, _ = pairs(grid)
+    known = {} if there is None else {(cell.method, cell.task): cell.work for cell in there.cells}
+    new = [pair for pair in wanted if pair not in known]
+    works = works_of([(method, task, place.dataset(grid, task)) for method, task in new], grid.settings)
+    known |= dict(zip(new, works, strict=True))
+    cells = tuple(
+        Cell(
+            method=method,
+            task=task,
+            seed=seed,
+            folder=default_folder(method, task, seed).as_posix(),
+            work=known[method, task],
+        )
+        for method, task in wanted
+        for seed in grid.seeds
+    )
+    return Stored(grid=grid, cells=cells)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A benchmark under way.
+
+    Attributes:
+        place: its folder.
+        stored: what is asked for.
+        limits: of each run.
+        clock: tells which runs are long.
+    """
+
+    place: Place
+    stored: Stored
+    limits: Limits
+    clock: Clock
+
+    def states(self) -> list[CellState]:
+        """Of all runs, in the order of the grid."""
+        return Reader(self.place).read(self.stored.cells)
+
+    def missing(self, states: Sequence[CellState], *, retry_failed: bool) -> list[Cell]:
+        """What is to be run, the longest first, so that no long run is left alone at the end.
+
+        Args:
+            states: of all runs.
+            retry_failed: also runs that could not be brought to an end before; one that ended in failure is over.
+        """
+        wanted = [
+            state.cell
+            for state in states
+            if state.state in ("waiting", "running") or (retry_failed and state.retriable)
+        ]
+        return sorted(wanted, key=lambda cell: (-self.clock.seconds(cell), cell.seed, str(cell)))
+
+    def perform(self, engine: Engine, cells: Sequence[Cell], told: Callable[[Job, Ending], None]) -> None:
+        """Make the twins that are missing, then run; whatever stops this, no process stays behind.
+
+        Args:
+            engine: what performs.
+            cells: what to run.
+            told: is called after each job.
+
+        Raises:
+            RunError: a twin could not be made, or the engine cannot go on.
+        """
+        engine.sees(self.place.path)
+        call = new_call()
+        tasks = dict.fromkeys(cell.task for cell in cells)
+        twins = twin_jobs(self.place, self.stored.grid, tasks, call)
+        try:
+            failed = [
+                ending
+                for ending in self._execute(engine, [job for job in twins if not job.result.exists()], told)
+                if ending.failure is not None
+            ]
+            if failed:
+                said = "; ".join(f"{one.name}: {one.failure.message}" for one in failed if one.failure is not None)
+                raise RunError(f"the data could not be made: {said}")
+            self._execute(engine, run_jobs(self.place, self.stored.grid, cells, self.limits, call), told)
+        except BaseException:
+            engine.end(call)
+            raise
+
+    def _execute(self, engine: Engine, jobs: Sequence[Job], told: Callable[[Job, Ending], None]) -> list[Ending]:
+        by_name = {job.name: job for job in jobs}
+        return execute(
+            jobs,
+            engine.executor,
+            lambda ending: told(by_name[ending.name], ending),
+            lost=engine.lost,
+            check=engine.check,
+        )

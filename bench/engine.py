@@ -1,0 +1,183 @@
+"""The engines: threads of this process that each wait for a process of their own, or the workers of a Dask cluster.
+
+Scheduling, the loss of workers and repetition are the engine's; here it is only opened and closed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nas360.bench.attempt import end_all
+from nas360.bench.slots import visible_devices
+from nas360.errors import MissingExtraError, RunError
+from nas360.loaders.workers import available_cores
+from nas360.version import __version__
+
+MEMORY_OF_A_RUN = 2 << 30
+"""Bytes that a run may need on the CPU; smoke runs hold between 0.9 and 1.4 GiB, most of it libraries."""
+
+
+def default_workers(device: str) -> int:
+    """Runs at a time on this machine: one a GPU; without, one a core, as far as the memory goes."""
+    if device != "cpu" and (devices := visible_devices()):
+        return len(devices)
+    import psutil
+
+    memory = int(psutil.virtual_memory().available)
+    return max(1, min(available_cores(), memory // MEMORY_OF_A_RUN))
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An executor and what goes with it.
+
+    Attributes:
+        executor: performs jobs.
+        workers: jobs at a time, as far as is known.
+        threads: of a job, where nobody said how many.
+        lost: exceptions by which it gives a job up.
+        check: raises when the engine is gone.
+        sees: raises where a worker does not see a folder.
+        end: ends the processes of an execution, wherever they are.
+    """
+
+    executor: Executor
+    workers: int
+    threads: int
+    lost: tuple[type[Exception], ...]
+    check: Callable[[], None]
+    sees: Callable[[Path], None]
+    end: Callable[[str], object]
+
+
+@contextmanager
+def local_engine(workers: int) -> Iterator[Engine]:
+    """Processes on this machine.
+
+    Each run is a process of its own in any case (`attempt`), so that all there is to do here is to wait for so many of
+    them at a time, for which threads are enough.
+
+    Args:
+        workers: runs at a time.
+    """
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="nas360-bench")
+    threads = max(1, available_cores() // workers)
+    try:
+        yield Engine(executor, workers, threads, (), lambda: None, lambda folder: None, end_all)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]:
+    """The workers of a Dask cluster.
+
+    Args:
+        address: of the scheduler, such as `tcp://10.0.0.1:8786`.
+        timeout_seconds: for the scheduler to answer.
+
+    Raises:
+        MissingExtraError: Dask is not installed.
+        RunError: the scheduler does not answer or has no workers.
+    """
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ImportError as cause:
+        raise MissingExtraError("distributed", "distributed") from cause
+    # a connection that breaks is told by us, in one sentence
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        client = distributed.Client(address, timeout=timeout_seconds, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as cause:
+        raise RunError(
+            f"no Dask scheduler answers at {address} ({str(cause).splitlines()[0] if str(cause) else 'time-out'}). "
+            f"Begin one by `dask scheduler`, and workers by `dask worker {address} --nthreads 1`; or leave --scheduler "
+            f"out to run here"
+        ) from cause
+    try:
+        workers = _workers(client, address)
+        threads = _threads(client, workers)
+        executor: Executor = client.get_executor(pure=False)
+
+        def check() -> None:
+            if client.status != "running":
+                raise RunError(f"the Dask scheduler at {address} is gone")
+
+        def end(call: str) -> None:
+            # the engine cannot take back what has begun; without a scheduler it ends with its worker
+            with suppress(Exception):
+                if client.status == "running":
+                    client.run(end_all, call)
+
+        yield Engine(
+            executor,
+            sum(workers.values()),
+            threads,
+            (distributed.KilledWorker,),
+            check,
+            partial(_check_workers, client),
+            end,
+        )
+    finally:
+        with suppress(Exception):  # closing what is broken already tells nothing new
+            client.close(timeout=5)
+
+
+def _workers(client: Any, address: str) -> dict[str, int]:
+    """Address → threads of each worker."""
+    found = {name: int(worker["nthreads"]) for name, worker in client.scheduler_info(n_workers=-1)["workers"].items()}
+    if not found:
+        raise RunError(
+            f"the scheduler at {address} has no workers yet. Begin some by `dask worker {address} --nthreads 1`"
+        )
+    return found
+
+
+def _check_workers(client: Any, folder: Path) -> None:
+    """Raise unless every worker sees the folder under the same path, and has this version of nas360."""
+    token = folder / ".token"
+    content = f"{socket.gethostname()} {id(client)}"
+    token.write_text(content, encoding="utf-8")
+    try:
+        answers = client.run(_look, token)
+    finally:
+        token.unlink(missing_ok=True)
+    blind = sorted(name for name, (seen, _) in answers.items() if seen != content)
+    if blind:
+        raise RunError(
+            f"{len(blind)} of {len(answers)} workers do not see {folder}, {blind[0]} for one. The benchmark's folder "
+            f"must be on a file system that all machines share, under the same path"
+        )
+    others = sorted({version for _, version in answers.values()} - {__version__})
+    if others:
+        raise RunError(f"workers have nas360 {', '.join(others)}, and this is {__version__}. Install the same on all")
+
+
+def _look(token: Path) -> tuple[str, str]:
+    """What a worker finds in a file, and its version of nas360."""
+    try:
+        return token.read_text(encoding="utf-8"), __version__
+    except OSError:
+        return "", __version__
+
+
+def _threads(client: Any, workers: dict[str, int]) -> int:
+    """Cores for each job where all of a machine's workers are busy, on the machine that has the fewest."""
+    cores: dict[str, tuple[str, int]] = client.run(_machine)
+    jobs: dict[str, int] = {}
+    for name, (host, _) in cores.items():
+        jobs[host] = jobs.get(host, 0) + workers.get(name, 1)
+    return max(1, min(n // jobs[host] for host, n in cores.values()))
+
+
+def _machine() -> tuple[str, int]:
+    return socket.gethostname(), available_cores()
