@@ -23,8 +23,10 @@ from nas360.baselines.spaces.darts_kernels import (
     sizes,
     windows,
 )
+from nas360.baselines.spaces.darts_norms import Norms, Running
 from nas360.baselines.spaces.darts_preparation import Preparation, uniform
-from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu, pass_by, spread
+from nas360.baselines.spaces.darts_products import mix, norm_relu, pass_by, spread
+from nas360.baselines.spaces.darts_terms import Convolved, Pooled, Term
 
 ROUNDS = ((0, 1), (2,), (3,), (4,))
 """Sources whose edges are computed together; each goes to every node that comes after it."""
@@ -46,6 +48,15 @@ CONVOLUTIONS = {
     "dil_conv_5x5": (5, 2, 1),
 }
 """Kernel, dilation, and number of (ReLU, depthwise, pointwise, batch norm) in turn."""
+
+SOURCES = sum(map(len, ROUNDS))
+
+
+def columns(*names: str) -> slice:
+    """Where some operations are in the mixture; they follow each other there."""
+    places = [OPERATIONS.index(name) for name in names]
+    return slice(places[0], places[-1] + 1)
+
 
 CHUNK = 128
 """Channels that are computed together at most."""
@@ -79,10 +90,10 @@ class SupernetCell(nn.Module):
                 self.depthwise[f"{name}_{stage}"] = uniform(math.prod(taps), len(EDGES), c, *taps)
                 self.pointwise[f"{name}_{stage}"] = uniform(c, len(EDGES), c, c)
         for pair, names in PAIRS.items():
-            for stage in range(CONVOLUTIONS[names[0]][2]):
+            for stage in range(CONVOLUTIONS[names[0]][2] - 1):
                 self.norms[f"{pair}_{stage}"] = Norms(2, len(EDGES) * c)
-        for name in POOLS:
-            self.norms[name] = Norms(len(EDGES) * c)
+        self.norms["last"] = Norms(len(CONVOLUTIONS), len(EDGES) * c)
+        self.norms["pools"] = Norms(len(POOLS), SOURCES * c)
         if reduce:
             self.pointwise["skip_connect"] = uniform(c, 2 * NODES, c, c)
             self.norms["skip_connect"] = Norms(2 * NODES * c)
@@ -171,7 +182,7 @@ class SupernetCell(nn.Module):
                 waiting = matrix(past) @ torch.kron(edges.view(sources, nodes), self.place_past)
         through = image(first, sizes(source))
         active = through.relu()
-        candidates, shape = self._light(through, active, start, nodes, stride)
+        light, shape = self._light(through, active, start, nodes, stride)
         total: Tensor | None = None
         count = sources * nodes
         narrow = self._narrow(nodes)
@@ -188,13 +199,13 @@ class SupernetCell(nn.Module):
             heavy = self._convolutions(firsts, rows, shape)
             if len(chunk) == count:
                 # all the edges in one: then the candidates without kernels come along
-                heavy, candidates = heavy + candidates, []
+                heavy, light = heavy + light, []
             to_node = self._constant("to_node", sources, nodes)[part]
             mixed = mix(heavy, mixture[chunk.start : chunk.stop], to_node)
             total = mixed if total is None else total + mixed
         assert total is not None  # there is at least one chunk
-        if candidates:
-            total = total + mix(candidates, mixture, self._constant("to_node", sources, nodes))
+        if light:
+            total = total + mix(light, mixture, self._constant("to_node", sources, nodes))
         if c == width:
             return (total if waiting is None else waiting + total), shape
         assert waiting is not None  # some channels pass by
@@ -249,7 +260,7 @@ class SupernetCell(nn.Module):
 
     def _convolutions(
         self, firsts: list[tuple[Tensor, Tensor]], rows: slice, shape: tuple[int, int, int]
-    ) -> list[Candidate]:
+    ) -> list[Term]:
         """The candidates with kernels, of some edges.
 
         Args:
@@ -257,16 +268,21 @@ class SupernetCell(nn.Module):
             rows: the edges.
             shape: (n, height, width) of the matrices' rows.
         """
-        candidates = []
+        lasts = []
         for (x, points), (pair, names) in zip(firsts, PAIRS.items(), strict=True):
-            last = CONVOLUTIONS[names[0]][2] - 1
-            for stage in range(last):
+            for stage in range(CONVOLUTIONS[names[0]][2] - 1):
                 inner = norm_relu(x, points, self._running(f"{pair}_{stage}", rows))
                 x = matrix(depthwise(image(inner, shape), self._taps(names, stage + 1, rows)))
                 points = self._points(names, stage + 1, rows)
-            columns = tuple(OPERATIONS.index(name) for name in names)
-            candidates.append(Candidate(x, points, self._running(f"{pair}_{last}", rows), columns))
-        return candidates
+            lasts.append((x, points))
+        running = self._running("last", rows)
+        if all(points.ndim == 3 for _, points in lasts):
+            weight = torch.cat([points for _, points in lasts])
+            return [Convolved([x for x, _ in lasts], weight, running, columns(*CONVOLUTIONS))]
+        return [
+            Convolved([x], points, running.operations(place * len(names), len(names)), columns(*names))
+            for place, ((x, points), names) in enumerate(zip(lasts, PAIRS.values(), strict=True))
+        ]
 
     def _taps(self, names: tuple[str, ...], stage: int, rows: slice) -> Tensor:
         """Kernels of a pair's candidates, one below the other, (2 · edges · c, 1, 5, 5) or (…, 5, 1)."""
@@ -285,7 +301,7 @@ class SupernetCell(nn.Module):
 
     def _light(
         self, through: Tensor, active: Tensor, start: int, nodes: int, stride: int
-    ) -> tuple[list[Candidate], tuple[int, int, int]]:
+    ) -> tuple[list[Term], tuple[int, int, int]]:
         """Pools and, at stride 2, factorised reductions, of all the round's edges; and the sizes they give.
 
         Args:
@@ -297,25 +313,21 @@ class SupernetCell(nn.Module):
         """
         window, pad = pool_window(3, self.dims), pool_window(3, self.dims, 1, 0)
         sources = through.shape[1] // self.through
-        rows = slice(start, start + sources * nodes)
-        copies = self._constant("copies", sources, nodes)
-        pools = {
-            "max_pool_3x3": functional.max_pool2d(through, window, stride, pad),
-            "avg_pool_3x3": (
-                average_pool(through, window)
-                if stride == 1
-                else functional.avg_pool2d(through, window, stride, pad, count_include_pad=False)
-            ),
-        }
-        candidates = [
-            Candidate(matrix(pool), copies, self._running(name, rows), OPERATIONS.index(name))
-            for name, pool in pools.items()
+        pools = [
+            functional.max_pool2d(through, window, stride, pad),
+            average_pool(through, window)
+            if stride == 1
+            else functional.avg_pool2d(through, window, stride, pad, count_include_pad=False),
         ]
+        first = EDGES[ROWS[start]][0]
+        running = self._running("pools", slice(first, first + sources))
+        terms: list[Term] = [Pooled([matrix(pool) for pool in pools], running, sources, columns(*POOLS))]
         if stride == 2:
             x = torch.cat([matrix(half) for half in even_odd(active, self.dims)], dim=1)
             weight, name = self._reduction_weight(sources, nodes), "skip_connect"
-            candidates.append(Candidate(x, weight, self._running(name, rows), OPERATIONS.index(name)))
-        return candidates, sizes(pools["max_pool_3x3"])
+            edges = slice(start, start + sources * nodes)
+            terms.append(Convolved([x], weight, self._running(name, edges), columns(name)))
+        return terms, sizes(pools[0])
 
     def _reduction_weight(self, sources: int, nodes: int) -> Tensor:
         """(even and odd · sources · c, sources · nodes · c) of the factorised reductions."""

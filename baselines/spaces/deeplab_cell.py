@@ -18,7 +18,9 @@ from torch.utils.checkpoint import checkpoint
 from nas360.baselines.spaces.darts_genotypes import OPERATIONS
 from nas360.baselines.spaces.darts_kernels import depthwise, fan, image, matrix, pool_window, sizes
 from nas360.baselines.spaces.darts_mixed_cell import CONVOLUTIONS
-from nas360.baselines.spaces.darts_products import Candidate, Norms, Running, mix, norm_relu
+from nas360.baselines.spaces.darts_norms import Norms, Running
+from nas360.baselines.spaces.darts_products import mix, norm_relu
+from nas360.baselines.spaces.darts_terms import Convolved
 from nas360.baselines.spaces.deeplab_architecture import EDGES, NODES
 from nas360.baselines.spaces.deeplab_parts import DIMS, Preparation, uniform
 
@@ -98,8 +100,9 @@ class Edges(nn.Module):
         for index, (name, part) in enumerate(zip(TWICE, inner.chunk(len(TWICE), dim=1), strict=True)):
             outs[index] = depthwise(image(part.contiguous(), sizes(source)), self.depthwise[f"{name}_1"])
         every = torch.cat([matrix(out) for out in outs] + [pool.repeat(1, self.count) for pool in pools], dim=1)
-        candidate = Candidate(every, torch.cat([self.outer, self.pooled]), _running(self.outer_norms, again=again), 0)
-        out = mix([candidate], weights[:, COLUMNS].T.reshape(-1, 1), self.to_node)
+        running = _running(self.outer_norms, again=again)
+        term = Convolved([every], torch.cat([self.outer, self.pooled]), running, slice(1))
+        out = mix([term], weights[:, COLUMNS].T.reshape(-1, 1), self.to_node)
         return torch.addmm(out, matrix(source), torch.kron(weights[:, SKIP].unsqueeze(0), self.one))
 
 
