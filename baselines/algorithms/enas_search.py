@@ -241,7 +241,7 @@ class EnasSearch:
         self.progress.keep(values, last=last)
 
     def _resume(self) -> None:
-        state = self.progress.resume()
+        state = self.progress.resume(("episode", "baseline", "rewards"))
         if state is not None:
             self.episode, self.baseline = int(state["episode"]), float(state["baseline"])
             self.rewards = list(state["rewards"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +19,7 @@ from nas360.baselines.device import random_state, restore_random_state
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import Feed
 from nas360.baselines.watch import Report
+from nas360.errors import RunError
 
 
 class Part(Protocol):
@@ -140,27 +142,48 @@ class Progress:
         keeping.checkpoints.save({**own, **values, **parts, "random": random_state(self.arena.device)})
         self._saved = time.monotonic()
 
-    def resume(self) -> Mapping[str, Any] | None:
+    def resume(self, values: Iterable[str] = ()) -> Mapping[str, Any] | None:
         """Take up the last checkpoint, if there is one, and start the clock; the caller cuts the log.
+
+        Args:
+            values: names of what the caller will take out of the checkpoint.
 
         Returns:
             The checkpoint, for the values that are the caller's.
+
+        Raises:
+            RunError: the checkpoint lacks something, or does not fit this search.
         """
         arena, state = self.arena, None
         if arena.keeping is not None:
             state, warnings = arena.keeping.checkpoints.load(arena.device)
             for warning in warnings:
                 arena.watcher.note(warning)
-        if state is not None:
+            if state is not None:
+                self._take_up(state, values, arena.keeping.checkpoints.folder)
+        self._saved = self._began = time.monotonic()
+        self._before = self.seconds
+        return state
+
+    def _take_up(self, state: Mapping[str, Any], values: Iterable[str], folder: Path) -> None:
+        arena = self.arena
+        try:
+            if lacking := [name for name in values if name not in state]:
+                raise KeyError(*lacking)
             for name, part in self._parts.items():
                 part.load_state_dict(state[name])
             restore_random_state(state["random"], arena.device)
             self.step, self.seconds, self._count = int(state["step"]), float(state["seconds"]), int(state["count"])
             self._sum = state["sum"].to(arena.device)
-            arena.watcher.note(f"search taken up at step {self.step} of {arena.steps}")
-        self._saved = self._began = time.monotonic()
-        self._before = self.seconds
-        return state
+        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as cause:
+            # the identity fits, so that only another version of nas360 or of a library can have written it
+            lacks = f"it lacks {', '.join(map(repr, cause.args))}"
+            reason = lacks if isinstance(cause, KeyError) else " ".join(str(cause).split())
+            raise RunError(
+                f"the checkpoint in {folder} does not fit this search ({reason}). Go on with the versions that wrote "
+                f"it, or begin anew with --overwrite"
+            ) from cause
+        arena.watcher.note(f"search taken up at step {self.step} of {arena.steps}")
 
     def cut_log(self, step: int) -> None:
         """Drop what the log says of later steps, which will be done again."""
