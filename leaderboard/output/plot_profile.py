@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas360.errors import UserError
 from nas360.leaderboard.board import Board, Standing
@@ -29,12 +30,14 @@ AXES = 6.2
 TICKS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, *(digit * 10.0**power for power in range(9) for digit in (8, 10, 20, 40)))
 
 
-def plot_profile(board: Board, path: Path) -> int:
+def plot_profile(board: Board, path: Path, look: Callable[[Standing], Mapping[str, Any]] | None = None) -> int:
     """Draw the profiles of a board's ranked lines.
 
     Args:
         board: the leaderboard.
         path: ends in .png, .svg or .pdf. Equal boards give equal files.
+        look: from a line to its colour, dashes and width as matplotlib takes them, for a picture among others; by
+            default lines are told apart by their order.
 
     Returns:
         How many lines were left out because more than `MAX_LINES` rank.
@@ -64,12 +67,7 @@ def plot_profile(board: Board, path: Path) -> int:
                 [*tau, end],
                 [*rho, rho[-1]],
                 where="post",
-                color=COLOURS[index % len(COLOURS)],
-                # shifted from round to round, so that no pair of colour and style comes twice
-                linestyle=STYLES[(index + index // len(COLOURS)) % len(STYLES)],
-                linewidth=1.8 if index < len(STYLES) else 1.2,
-                # dashes come twice: the second time with a sign at each jump, for print without colour
-                marker=MARKERS[index - len(STYLES)] if index >= len(STYLES) else None,
+                **(_look(index) if look is None else look(standing)),
                 markevery=list(range(len(tau))),  # not at the edge of the picture
                 markersize=4.5,
                 markerfacecolor="white",
@@ -79,6 +77,17 @@ def plot_profile(board: Board, path: Path) -> int:
             )
         _dress(axes, board, shown, end)
     return len(ordered) - len(shown)
+
+
+def _look(index: int) -> dict[str, Any]:
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        # shifted from round to round, so that no pair of colour and style comes twice
+        "linestyle": STYLES[(index + index // len(COLOURS)) % len(STYLES)],
+        "linewidth": 1.8 if index < len(STYLES) else 1.2,
+        # dashes come twice: the second time with a sign at each jump, for print without colour
+        "marker": MARKERS[index - len(STYLES)] if index >= len(STYLES) else None,
+    }
 
 
 def _dress(axes: Axes, board: Board, shown: list[Standing], end: float) -> None:
