@@ -54,7 +54,7 @@ def architectures(runs: Runs, methods: Sequence[str]) -> Section:
             pictures[place] = Picture(_draw(space, architecture, run), f"{run.method} on {_task(run)}, seed {run.seed}")
     blocks: list[Block] = [Gallery(tuple(pictures.values()))] if pictures else []
     if rows:
-        header = ("Task", "Method", "Seed", "Architecture", "Para-\nmeters", "Multiply-\nadds")
+        header = ("Task", "Method", "Seed", "Architecture", "Parameters", "Multiply-\nadds")
         blocks.append(Table(header, tuple(rows), "What was trained", frozenset({0, 1, 3})))
     return Section("architectures", "Architectures", tuple(blocks))
 

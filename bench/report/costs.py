@@ -23,7 +23,7 @@ _COLUMNS: tuple[tuple[str, Callable[[SeedRow], float | None], Callable[[float | 
     ("Search", lambda row: row.cost.search_seconds, duration),
     ("Training", lambda row: row.cost.train_seconds, duration),
     ("GPU\nhours", lambda row: row.cost.gpu_hours, _gpu),
-    ("Para-\nmeters", lambda row: None if row.architecture is None else row.architecture.params, amount),
+    ("Parameters", lambda row: None if row.architecture is None else row.architecture.params, amount),
     ("Multiply-\nadds", lambda row: None if row.architecture is None else row.architecture.macs, amount),
     ("Peak memory\nMiB", lambda row: row.cost.peak_mem_mb, _memory),
 )

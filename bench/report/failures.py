@@ -18,7 +18,10 @@ def failures(runs: Runs) -> Section:
         header = ("Run", "What", "Reason", "Folder")
         blocks.append(Table(header, tuple(rows), texts=frozenset(range(len(header)))))
         blocks.append(
-            Note("A method's failed seed counts as an infinite error on its task; a run that was given up counts not.")
+            Note(
+                "A run that failed by the method's own doing has a result file that says so, and counts as an infinite "
+                "error; one that was given up, or cannot be read, does not count."
+            )
         )
     elif runs.finished:
         blocks.append(Note("None of the runs failed."))

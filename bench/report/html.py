@@ -14,6 +14,9 @@ from importlib.resources import files
 from nas360.bench.report.blocks import Block, Code, Gallery, Note, Page, Picture, Table
 from nas360.leaderboard.page.escape import policy_hash, text
 
+LONG = 24
+"""Columns of longer words, in characters, are folded, and all others are not."""
+
 
 def to_html(page: Page) -> str:
     """The whole file, for UTF-8."""
@@ -49,7 +52,7 @@ def _note(block: Note) -> str:
 def _table(block: Table) -> str:
     title = f"<h3>{_text(block.title)}</h3>" if block.title else ""
     named = f' aria-label="{text(_visible(block.title))}"' if block.title else ""
-    classes = ["words" if column in block.texts else "number" for column in range(len(block.header))]
+    classes = [_class(block, column) for column in range(len(block.header))]
     head = ""
     if any(block.header):
         cells = "".join(
@@ -65,6 +68,12 @@ def _table(block: Table) -> str:
             cells += f'<{element} class="{kind}{best}">{_text(cell)}</{element.split()[0]}>'
         body += f"<tr>{cells}</tr>"
     return f'{title}<div class="scroll"><table{named}>{head}<tbody>{body}</tbody></table></div>'
+
+
+def _class(block: Table, column: int) -> str:
+    if column not in block.texts:
+        return "number"
+    return "words long" if any(len(row[column]) > LONG for row in block.rows) else "words"
 
 
 def _code(block: Code) -> str:

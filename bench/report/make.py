@@ -44,7 +44,7 @@ def make_report(folder: Path, panel: str = PANEL) -> Page:
         curves(runs, methods, known),
         architectures(runs, methods),
         failures(runs),
-        *reproduce.sections(runs),
+        *reproduce.sections(runs, methods),
         _about(),
     )
     return Page(_title(folder), _lead(runs, len(methods)), tuple(part for part in sections if part.blocks))

@@ -66,7 +66,7 @@ def _gallery(block: Gallery) -> Iterator[str]:
 def _text(text: str) -> str:
     """On one line, as it is; what steers a terminal or turns the writing round is a question mark."""
     shown = "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)
-    return escape_markdown(shown.replace("-\n", ""))
+    return escape_markdown(shown.replace("-\n", "-"))
 
 
 _WRITERS: dict[type, Callable[..., Iterator[str]]] = {

@@ -14,7 +14,7 @@ from nas360.bench.report.looks import Looks, of_standing
 from nas360.bench.report.runs import Run, Runs
 from nas360.bench.report.words import counted, listed
 from nas360.leaderboard.board import Board, rank
-from nas360.leaderboard.output.plot_profile import plot_profile
+from nas360.leaderboard.output.plot_profile import MAX_LINES, plot_profile
 from nas360.leaderboard.output.statistics_text import footnotes
 from nas360.leaderboard.output.tables import TextTable, View, ranked_tables
 from nas360.leaderboard.sources import load_panel
@@ -29,6 +29,10 @@ DRAWS = 1000
 """Of the bootstrap behind intervals; as `nas360 leaderboard`."""
 
 
+TAUS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
+"""At which the profile is told in numbers."""
+
+
 def ranking(runs: Runs, panel: str, known: Looks) -> tuple[Section, Section]:
     """Leaderboards and their performance profiles.
 
@@ -37,6 +41,7 @@ def ranking(runs: Runs, panel: str, known: Looks) -> tuple[Section, Section]:
         panel: published numbers to compare with.
         known: how methods are drawn.
     """
+    published = load_panel(panel)
     files, left_out = rankable(runs.finished)
     tables: list[Block] = [Note(text, warning=True) for text in left_out]
     profiles: list[Block] = []
@@ -44,8 +49,7 @@ def ranking(runs: Runs, panel: str, known: Looks) -> tuple[Section, Section]:
         group = {name: file for name, file in files.items() if _is_synthetic(file) is made_up}
         if not group:
             continue
-        published = {} if made_up else load_panel(panel)
-        board = _board(group, published)
+        board = _board(group, {} if made_up else published)
         if made_up and not profiles:
             tables.append(Note("These runs are on made-up data, so that no published number stands beside them."))
         elif made_up:
@@ -131,13 +135,28 @@ def as_block(table: TextTable) -> Table:
     return Table(tuple(table.header), rows, table.title, best=table.best)
 
 
+def _values(board: Board) -> Table:
+    """The profile at some τ."""
+    rows = [
+        (standing.line.name, *(f"{100 * standing.profile(tau):.0f} %" for tau in TAUS)) for standing in board.standings
+    ]
+    return Table(("Share of tasks with τ ≤", *(f"{tau:g}" for tau in TAUS)), tuple(rows))
+
+
 def _profile(board: Board, known: Looks, made_up: bool) -> Iterator[Block]:
-    if not can_draw() or not board.standings:
+    if not board.standings:
         return
     n = len(board.table.specs)
     title = f"Performance profile over {counted(n, 'task')}{', made-up data' if made_up else ''}"
-    svg = svg_of(lambda path: plot_profile(board, path, lambda standing: of_standing(known, standing)))
-    yield Picture(svg, title)
+    table = _values(board)
+    left_out = max(0, len(board.standings) - MAX_LINES)
+    if can_draw():
+        svg = svg_of(lambda path: plot_profile(board, path, lambda standing: of_standing(known, standing)))
+        yield Picture(svg, title, (table,))
+        if left_out:
+            yield Note(f"The picture has the {MAX_LINES} of the largest area, the table also the other {left_out}.")
+    else:
+        yield replace(table, title=title)
     dotted = "; dotted: published" if any(standing.line.paper for standing in board.standings) else ""
     yield Note(
         "The share of tasks on which a method's error is at most τ times the best of the methods shown; further left "

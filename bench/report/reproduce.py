@@ -9,7 +9,7 @@ from pathlib import Path
 from nas360.bench.place import Stored
 from nas360.bench.report.blocks import Block, Code, Note, Section, Table
 from nas360.bench.report.runs import Run, Runs
-from nas360.bench.report.words import ABSENT, counted, in_order, listed
+from nas360.bench.report.words import ABSENT, counted, in_order, listed, seeds
 from nas360.loaders import TASKS
 from nas360.results import ResultFile
 
@@ -141,6 +141,24 @@ def _versions(libraries: dict[str, str | None]) -> str:
     return ", ".join(f"{name} {version}" for name, version in libraries.items() if version)
 
 
-def sections(runs: Runs) -> Sequence[Section]:
+def notes(runs: Runs, methods: Sequence[str]) -> Section:
+    """What the results say of themselves: how a shortened budget differs from the method's recipe, for instance."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for run in runs.finished:
+        if run.row is not None and run.row.notes:
+            found.setdefault((run.task, run.method, run.row.notes), []).append(run.seed)
+    rows = [
+        (TASKS[task].spec.name if task in TASKS else task, method, seeds(found[key]), key[2])
+        for task in in_order((task for task, _, _ in found), TASKS)
+        for method in methods
+        for key in found
+        if key[:2] == (task, method)
+    ]
+    header = ("Task", "Method", "Seeds", "Notes")
+    blocks = (Table(header, tuple(rows), texts=frozenset({0, 1, 2, 3})),) if rows else ()
+    return Section("notes", "How the runs differ from the recipes", blocks)
+
+
+def sections(runs: Runs, methods: Sequence[str]) -> Sequence[Section]:
     """All of them, in order."""
-    return commands(runs), datasets(runs), environments(runs)
+    return notes(runs, methods), commands(runs), datasets(runs), environments(runs)

@@ -175,7 +175,11 @@ def _interval(ends: tuple[float, float] | None) -> str:
 def _gains(board: Board, stars: Mapping[str, str]) -> list[_Column]:
     if not board.baseline:
         return []
-    cells = [percent_text(standing.improvement) + stars.get(standing.line.id, "") for standing in board.standings]
+    cells = [
+        percent_text(standing.improvement)
+        + (stars.get(standing.line.id, "") if standing.improvement is not None else "")
+        for standing in board.standings
+    ]
     return [(f"Better than\n{board.baseline}", cells, 5)]
 
 

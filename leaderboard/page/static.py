@@ -37,14 +37,16 @@ def board_table(board: Board, statistics: Statistics | None) -> str:
 
 def _row(board: Board, standing: Standing, statistics: Statistics | None, ends: Iterable[float]) -> str:
     line = standing.line
-    cells = [f'<td class="lead-number">{rank_text(standing.median_rank)}</td>']
+    star = "*" if standing.partial else ""
+    cells = [f'<td class="lead-number">{rank_text(standing.median_rank)}{star}</td>']
     if statistics:
         low, high = statistics.rank_interval.get(line.id, (math.nan, math.nan))
         cells.append(f"<td>{range_text(low, high)}</td>" if math.isfinite(low) else f"<td>{ABSENT}</td>")
         cells.append(f"<td>{text(statistics.tie_group[line.id]) if line.id in statistics.tie_group else ABSENT}</td>")
-    cells.append(f"<td>{standing.mean_rank:.2f}</td><td>{_percent(standing.improvement)}</td>")
+    gain = _percent(standing.improvement) + (star if standing.improvement is not None else "")
+    cells.append(f"<td>{standing.mean_rank:.2f}{star}</td><td>{gain}</td>")
     cells += [f"<td>{standing.profile.area(end):.3f}</td>" for end in ends]
-    cells.append(f"<td>{len(standing.cells)}/{len(board.table.specs)}</td>")
+    cells.append(f"<td>on {len(standing.cells)}</td>" if standing.partial else "<td>all</td>")
     for task, spec in board.table.specs.items():
         cell = standing.cells.get(task)
         cells.append(f'<td class="task">{_score(cell, spec)}</td>' if cell else f'<td class="task none">{ABSENT}</td>')
@@ -94,7 +96,7 @@ def notes(board: Board) -> str:
     found = []
     if any(standing.partial for standing in board.standings):
         found.append(
-            "A method that did not run every task is ranked over those that it ran, and gains no area on the others."
+            "* A method that did not run every task is ranked over those that it ran, and gains no area on the others."
         )
     if any(cell.notes for standing in board.standings for cell in standing.cells.values()):
         found.append("† has a note: see the method, the task, or Provenance.")

@@ -119,6 +119,10 @@ const Table = (() => {
     return h("td", { class: `task${best ? " best" : ""}` }, h("span", { class: "number" }, text, mark));
   };
 
+  /* A number over fewer tasks than all, as in the paper. */
+  const starred = (view, standing, text) =>
+    standing.nTasks < view.board.tasks.length && text !== "–" ? `${text}*` : text;
+
   const row = (view, standing, shown) =>
     h(
       "tr",
@@ -147,16 +151,16 @@ const Table = (() => {
           case "ties":
             return h("td", null, view.data.statistics.tie_group[line.id] ?? "–");
           case "median":
-            return h("td", { class: "lead-number" }, rank(standing.medianRank));
+            return h("td", { class: "lead-number" }, starred(view, standing, rank(standing.medianRank)));
           case "mean":
-            return h("td", null, number(standing.meanRank, 2));
+            return h("td", null, starred(view, standing, number(standing.meanRank, 2)));
           case "gain":
-            return h("td", null, percent(standing.improvement));
+            return h("td", null, starred(view, standing, percent(standing.improvement)));
           case "tasks":
             return h(
               "td",
               { class: standing.nTasks < view.board.tasks.length ? "partial" : null },
-              `${standing.nTasks}/${view.board.tasks.length}`,
+              standing.nTasks < view.board.tasks.length ? `on ${standing.nTasks}` : "all",
             );
           default:
             return column.task ? cell(view, standing, column) : h("td", null, number(column.value(standing), 3));
@@ -225,7 +229,7 @@ const Table = (() => {
     }
     if (board.standings.some((standing) => standing.nTasks < board.tasks.length)) {
       texts.push(
-        "A method that did not run every task is ranked over those that it ran, and gains no area on the others.",
+        "* A method that did not run every task is ranked over those that it ran, and gains no area on the others.",
       );
     }
     if (board.standings.some(({ line }) => board.tasks.some((task) => line.cells[task]?.notes.length))) {

@@ -22,12 +22,14 @@ from nas360.leaderboard.output.render import (
     harmless,
     to_csv,
     to_json,
+    to_latex,
     to_markdown,
     to_rich,
 )
 from nas360.leaderboard.output.statistics_text import not_separable, pair_table, stability_tables
 from nas360.leaderboard.output.tables import main_table
 from nas360.leaderboard.output.text import narrowed
+from nas360.leaderboard.page import page
 from nas360.leaderboard.profiles import Profile
 from nas360.leaderboard.stats.statistics import Statistics, analyse
 from nas360.leaderboard.table import MARKS, build_table
@@ -72,6 +74,37 @@ def test_the_table_reads_as_the_paper(board: Board) -> None:
     assert amber[:4] + amber[-2:] == ["AMBER", "1.0*", "1.33*", "20.0%*", "on", "3"]
     order = [line.split()[0] for line in lines if "%" in line]
     assert order == ["AMBER", "DARTS", "WRN-16-4", "DenseNAS", "WRN-16-4", "DenseNAS", "Auto-DeepLab"]
+
+
+def test_own_results_on_some_tasks_bear_an_asterisk_in_every_form(
+    specs: Mapping[str, TaskSpec], make_file: Callable[..., ResultFile], make_row: Callable[..., dict[str, Any]]
+) -> None:
+    def scored(task: str) -> float:
+        spec = specs[task]
+        return 0.5 if spec.bounds[1] in (None, 1.0) else 20.0
+
+    files = {
+        "some": make_file("mine", [make_row(task, scored(task)) for task in ("ecg", "satellite")], display_name="Mine"),
+        "all": make_file("base", [make_row(task, scored(task)) for task in specs], run_id="2", display_name="Base"),
+        "alone": make_file("lone", [make_row("ecg", 0.4)], run_id="3", display_name="Lone"),
+    }
+    board = rank(build_table(files, specs), baseline="base")
+    forms = {
+        "table": _terminal(board, width=120),
+        "markdown": to_markdown(board).replace("\\", "").replace("|", " "),
+        "latex": to_latex(board).replace("{*}", "*").replace("&", " ").replace("\\", ""),
+    }
+    for form, text in forms.items():
+        lines = {line.split()[0]: line.split() for line in text.splitlines() if line.split()[:1]}
+        assert (lines["Mine"][1], lines["Mine"][-2:]) == ("1.5*", ["on", "2"]), form
+        assert (lines["Lone"][1], lines["Lone"][-2:]) == ("3.0*", ["on", "1"]), form
+        assert (lines["Base"][1], lines["Base"][-1]) == ("1.0", "all"), form
+        assert not any("*" in word for word in lines["Base"]), form
+        assert "over the tasks that the method ran" in " ".join(text.split()), form
+    html = page(board)
+    assert "<td>on 2</td>" in html and html.count("<td>on 1</td>") == 1 and html.count("<td>all</td>") == 1
+    # a method without a gain has none to star
+    assert "-*" not in to_markdown(rank(build_table(files, specs), baseline="lone")).replace("\\", "")
 
 
 def test_the_footnote_on_areas_names_the_ends_of_both_columns(board: Board) -> None:

@@ -48,6 +48,19 @@ def test_columns_sort_both_ways_and_say_so(show: Callable[..., Chrome], paper_bo
     assert driver.execute_script("return document.querySelectorAll('#board-table [aria-sort]').length") == 1
 
 
+def test_methods_that_did_not_run_all_tasks_bear_an_asterisk(show: Callable[..., Chrome], paper_board: Board) -> None:
+    driver = show(paper_board)
+    rows = driver.execute_script(
+        "return [...document.querySelectorAll('#board-table tbody tr')]"
+        ".map((row) => [...row.querySelectorAll('td:not(.task)')].map((cell) => cell.textContent))"
+    )
+    starred = [[text for text in row if text.endswith("*") or text.startswith("on ")] for row in rows]
+    assert starred[0] == ["1.0*", "1.33*", "20.0 %*", "on 3"]
+    assert starred[-1] == ["6.0*", "4.67*", "\N{MINUS SIGN}75.3 %*", "on 3"]
+    assert not any(starred[1:-1])
+    assert "* A method that did not run every task" in driver.find_element("id", "board-notes").text
+
+
 def test_a_filter_changes_the_table_and_is_announced(
     show: Callable[..., Chrome], paper: dict[str, ResultFile], paper_board: Board, specs: Mapping[str, TaskSpec]
 ) -> None:
