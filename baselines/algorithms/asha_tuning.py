@@ -220,8 +220,11 @@ class AshaTuning:
     def _found(self, space: Any, arena: Arena, state: Scheduler, log: TrialLog) -> Found:
         best: Outcome | None = state.best()
         if best is None:
+            first = next(outcome.failure for outcome in state.outcomes())
             raise TrainingError(
-                "search", f"none of {state.started} trials could be trained. Lower the learning rates that are tried"
+                "search",
+                f"none of {state.started} trials could be trained, the first one for this: {first}. Lower the learning "
+                f"rates that are tried, if that is why",
             )
         configuration = self.space.draws(arena.seed).configuration(best.trial)
         rungs = [

@@ -27,7 +27,7 @@ def progress(toy: Callable[..., object], arena: Callable[..., Arena], tmp_path: 
     return make
 
 
-def change(progress: Progress, changes: Callable[[dict[str, object]], None]) -> None:
+def change(progress: Progress, changes: Callable[[dict[str, object]], object]) -> None:
     """Keep a state, and change the file by hand."""
     progress.keep({"episode": 4}, last=True)
     assert progress.arena.keeping is not None
@@ -51,7 +51,7 @@ def test_what_is_kept_is_taken_up(progress: MakeProgress) -> None:
 
 @pytest.mark.parametrize("name", ["model", "weights", "step", "seconds", "count", "sum", "random", "episode"])
 def test_a_checkpoint_that_lacks_something_is_refused(name: str, progress: MakeProgress) -> None:
-    change(progress(), lambda state: state.pop(name) and None)
+    change(progress(), lambda state: state.pop(name))
     with pytest.raises(RunError, match=rf"does not fit this search \(it lacks '{name}'\).*--overwrite"):
         progress().resume(["episode"])
 

@@ -10,7 +10,10 @@ import pytest
 from nas360.baselines.failure import TrainingError
 from nas360.errors import MissingExtraError, Nas360Error
 
-EXAMPLES = {MissingExtraError: ("matplotlib", "plots"), TrainingError: ("search", "it is not finite")}
+EXAMPLES: dict[type[Nas360Error], tuple[str, ...]] = {
+    MissingExtraError: ("matplotlib", "plots"),
+    TrainingError: ("search", "it is not finite"),
+}
 
 
 def family(root: type[Nas360Error]) -> Iterator[type[Nas360Error]]:
