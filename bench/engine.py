@@ -94,7 +94,7 @@ def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]
     except ImportError as cause:
         raise MissingExtraError("distributed", "distributed") from cause
     # a connection that breaks is told by us, in one sentence
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = distributed.Client(address, timeout=timeout_seconds, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as cause:
@@ -105,7 +105,13 @@ def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]
         ) from cause
     try:
         workers = _workers(client, address)
-        threads = _threads(client, workers)
+        try:
+            threads = _threads(client, workers)
+        except (ImportError, OSError, RuntimeError, KeyError) as cause:
+            raise RunError(
+                f"the workers of {address} do not answer ({type(cause).__name__}: {cause}). See that they run, and "
+                f"that nas360 {__version__} is installed where they do"
+            ) from cause
         executor: Executor = client.get_executor(pure=False)
 
         def check() -> None:

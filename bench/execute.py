@@ -48,6 +48,8 @@ def execute(
         while waiting:
             over, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in over:
+                if future.cancelled():
+                    check()  # which may know why
                 ending = _ending(waiting.pop(future), future, lost)
                 endings.append(ending)
                 told(ending)

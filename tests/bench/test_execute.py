@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -78,7 +77,7 @@ def test_an_engine_that_breaks_down_is_no_failure_of_the_runs(
 ) -> None:
     jobs = [job_of("one"), job_of("two")]
     executor = _Planted(exception)
-    with pytest.raises(RunError, match="one (was called off|could not be done: the engine broke down)"):
+    with pytest.raises(RunError, match=r"one (was called off|could not be done: the engine broke down)"):
         execute(jobs, executor)
     assert executor.futures[1].cancelled(), "what was not begun is called off"
     assert read_attempts(jobs[0].folder) == []
@@ -108,4 +107,4 @@ def test_a_worker_process_that_dies_ends_a_pool_of_the_standard_library(job_of: 
         execute([job_of(code=code)], pool)
     # another engine takes it up from the files
     assert perform(job_of()).kind == "done"
-    assert os.path.exists(job_of().result)
+    assert job_of().result.exists()
