@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,6 +32,7 @@ class Method:
         search: how the space is searched; None trains its default architecture.
         final: from the architecture that was found to the one that is trained; None trains what was found.
         variants: name → change of the method, which is then called `ID:NAME`.
+        numbered: name → change by a number N, which is then called `ID:NAME-N`.
         hpo: how its search tunes hyper-parameters, for results; None where none are tuned.
         version: of the method; rises when its results change.
     """
@@ -45,6 +47,7 @@ class Method:
     search: Search | None = None
     final: Callable[[Any, TaskSpec], Any] | None = None
     variants: Mapping[str, Callable[[Method], Method]] = field(default_factory=dict)
+    numbered: Mapping[str, Callable[[Method, int], Method]] = field(default_factory=dict)
     hpo: str | None = None
     version: str = "1"
 
@@ -89,7 +92,7 @@ METHODS: Registry[Method] = Registry(
 
 
 def get_method(name: str) -> Method:
-    """The method of a name: one of `METHODS`, `ID:VARIANT` for a variant of one, or `timm:NAME` for any model of timm.
+    """The method of a name: one of `METHODS`, `ID:VARIANT` or `ID:VARIANT-N` for a variant of one, or `timm:NAME`.
 
     Raises:
         UnknownNameError: there is none; with the nearest name.
@@ -111,8 +114,13 @@ def get_method(name: str) -> Method:
         raise UnknownNameError(f"{cause}; or timm:NAME") from cause
     if not variant and base == name:
         return method
-    if variant not in method.variants:
-        known = ", ".join(f"{base}:{one}" for one in method.variants) or "none"
-        raise UnknownNameError(f"unknown variant {variant!r} of {base}. Known: {known}")
-    changed = method.variants[variant](method)
-    return replace(changed, id=name, name=f"{method.name}, {variant.replace('_', ' ')}", variants={})
+    kind, _, number = variant.rpartition("-")
+    if variant in method.variants:
+        changed = method.variants[variant](method)
+    elif kind in method.numbered and re.fullmatch(r"0|[1-9][0-9]{0,14}", number):
+        changed = method.numbered[kind](method, int(number))
+    else:
+        known = [f"{base}:{one}" for one in method.variants] + [f"{base}:{one}-N" for one in method.numbered]
+        raise UnknownNameError(f"unknown variant {variant!r} of {base}. Known: {', '.join(known) or 'none'}")
+    shown = f"{method.name}, {variant.replace('_', ' ').replace('-', ' ')}"
+    return replace(changed, id=name, name=shown, variants={}, numbered={})

@@ -136,7 +136,7 @@ class DenseBlock:
             architecture = self.sampling.draw(table, rng)
             if self.parameters(architecture, spec) <= allowed:
                 return architecture
-        raise RunError(f"none of {DRAWS} random networks has at most {allowed} parameters. Raise the space's size")
+        raise RunError(f"none of {DRAWS} random networks has at most {allowed} parameters. Hold them against a larger one")
 
     def parameters(self, architecture: DenseBlockArchitecture, spec: TaskSpec) -> int:
         """Numbers that a network learns."""

@@ -30,7 +30,8 @@ def methods(
             "title": method.title,
             "space": method.space.id,
             "algorithm": None if method.search is None else method.search.algorithm.id,
-            "variants": [f"{method.id}:{variant}" for variant in method.variants],
+            "variants": [f"{method.id}:{variant}" for variant in method.variants]
+            + [f"{method.id}:{variant}-N" for variant in method.numbered],
             "reference": method.reference,
             "tasks": [task.spec.id for task in TASKS.values() if method.supports(task.spec)],
         }

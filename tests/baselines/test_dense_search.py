@@ -21,6 +21,7 @@ from nas360.baselines.algorithms.entropy import entropies
 from nas360.baselines.checkpoint import Checkpoints
 from nas360.baselines.failure import TrainingError
 from nas360.baselines.feed import Tensors
+from nas360.baselines.method import Method, get_method
 from nas360.baselines.methods import densenas, densenas_random
 from nas360.baselines.recipe import Optimiser, Recipe
 from nas360.baselines.runlog import RunLog
@@ -30,7 +31,7 @@ from nas360.baselines.spaces.dense_block_architecture import DenseBlockArchitect
 from nas360.baselines.spaces.dense_block_supernet import DenseBlockSupernet
 from nas360.baselines.spaces.dense_block_table import Stage, Table, Trim
 from nas360.baselines.watch import Report, Silent
-from nas360.errors import RunError
+from nas360.errors import RunError, UnknownNameError
 from nas360.loaders import TASKS
 from nas360.loaders.base import OutputScale
 from nas360.loaders.data import TaskData
@@ -404,3 +405,18 @@ def test_variants_draw_as_they_say() -> None:
         for seed in range(5)
     }
     assert drawn == {(64, 112, 176, 224)}
+
+
+def test_random_search_is_held_against_as_many_parameters_as_one_says() -> None:
+    spec, small = TASKS["cifar100"].spec, get_method("densenas_random:size-3000000")
+    assert (small.id, small.name) == ("densenas_random:size-3000000", "DenseNAS random, size 3000000")
+
+    def largest(method: Method) -> int:
+        space = method.space
+        assert isinstance(space, DenseBlock)
+        return max(space.parameters(space.sample(spec, np.random.default_rng(seed)), spec) for seed in range(12))
+
+    assert largest(small) <= 4_000_000 < largest(densenas_random.METHOD)
+    for wrong in ("size", "size-", "size--1", "size-1e3", "size-01"):
+        with pytest.raises(UnknownNameError, match=r"Known: .*densenas_random:size-N"):
+            get_method(f"densenas_random:{wrong}")
