@@ -41,6 +41,7 @@ class Entry:
         entropy: name of a tensor → mean entropy of its mixtures, as a share of the greatest.
         mixture: name of a tensor → its weights.
         architecture: the best so far, or the candidate, in the form of its space.
+        configuration: hyper-parameter → value, of a candidate that is tuned.
     """
 
     step: int
@@ -54,6 +55,7 @@ class Entry:
     entropy: Mapping[str, float] = field(default_factory=dict)
     mixture: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     architecture: Mapping[str, Any] | None = None
+    configuration: Mapping[str, float | str | bool] = field(default_factory=dict)
 
     def public(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -169,6 +171,10 @@ def _entry(content: Any, source: str) -> Entry:
         },
         mixture={name: _weights(value, name, source) for name, value in _object(content, "mixture", source).items()},
         architecture=_object(content, "architecture", source) or None,
+        configuration={
+            name: value if isinstance(value, str | bool) else _set(value, name, source)
+            for name, value in _object(content, "configuration", source).items()
+        },
     )
 
 
@@ -187,6 +193,13 @@ def _number(value: Any, name: str, source: str) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300:
         return float(value)
     raise RunError(f"{source}: {name} is {_quoted(value)}, not a number")
+
+
+def _set(value: Any, name: str, source: str) -> float:
+    number = _number(value, f"hyper-parameter {_quoted(name)}", source)
+    if number is None:
+        raise RunError(f"{source}: hyper-parameter {_quoted(name)} has no value")
+    return number
 
 
 def _object(content: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
@@ -222,6 +235,19 @@ def best_candidate(log: Log) -> Entry | None:
     """The candidate of the least error, of equal ones the first; None where none was drawn or could be trained."""
     tried = [entry for entry in log.entries if entry.candidate is not None and entry.validation is not None]
     return min(tried, key=lambda entry: (entry.validation or 0.0, entry.step), default=None)
+
+
+def best_of_each(log: Log) -> list[Entry]:
+    """Every candidate's report of the least error, the best candidate first; those that failed last."""
+
+    def rank(entry: Entry) -> tuple[bool, float, int]:
+        return entry.validation is None, entry.validation or 0.0, entry.step
+
+    best: dict[int, Entry] = {}
+    for entry in sorted(log.entries, key=rank):
+        if entry.candidate is not None:
+            best.setdefault(entry.candidate, entry)
+    return list(best.values())
 
 
 def mean_entropy(entry: Entry) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from nas360.baselines import cost
 from nas360.baselines.algorithms.base import Arena, Found, Price, Size
-from nas360.baselines.algorithms.configuration import OPTIMISER, architecture_of, optimiser_of, told
+from nas360.baselines.algorithms.configuration import OPTIMISER, architecture_of, default_of, optimiser_of, told
 from nas360.baselines.algorithms.trial_workers import SharedTrials
 from nas360.baselines.algorithms.trials import TrialLog, Trials
 from nas360.baselines.asha import brackets
@@ -76,6 +76,7 @@ class AshaTuning:
         at_once: jobs that are asked before the first of them is told; None: all that are due.
         shrink: trials are of a smaller network, so many steps down `Space.narrower`.
         least_steps: of every trial, where a search of fewer steps has fewer trials.
+        default_first: trial 0 is the recipe as it is, so that what is found is on validation no worse than that.
         id: short name.
     """
 
@@ -87,6 +88,7 @@ class AshaTuning:
     at_once: int | None = None
     shrink: int = 0
     least_steps: int = 25
+    default_first: bool = False
     id: str = "asha"
 
     def __post_init__(self) -> None:
@@ -167,17 +169,18 @@ class AshaTuning:
     def search(self, space: Any, arena: Arena) -> Found:
         """See `Algorithm.search`; what is found is the architecture and the optimiser."""
         plan = self.fitted(arena.recipe, len(arena.rows), arena.steps, arena.looks)
+        configurations = self._configurations(space, arena)
         with ExitStack() as stack:
             if arena.keeping is None:
                 # what is promoted goes on from a file all the same
                 folder, about = Path(stack.enter_context(TemporaryDirectory())), {}
             else:
                 folder, about = arena.keeping.checkpoints.folder, dict(arena.keeping.checkpoints.identity)
-            scheduler = stack.enter_context(journalled(folder / JOURNAL, plan, self.space, arena.seed, about))
+            scheduler = stack.enter_context(journalled(folder / JOURNAL, plan, configurations, arena.seed, about))
             state = scheduler.scheduler
             trials = Trials(arena, partial(self._network, space, arena.spec), plan, folder, about)
             log = TrialLog(arena, partial(self._architecture, space, arena.spec), trials.steps_per_epoch)
-            log.take_up(state, self.space, arena.seed)
+            log.take_up(state, configurations, arena.seed)
             shared = None if arena.workers is None else SharedTrials(trials, arena.workers)
             for jobs in rounds(scheduler.ask, state, self._at_once(plan, arena)):
                 trials.forget(state.closed())
@@ -193,6 +196,12 @@ class AshaTuning:
     def _at_once(self, plan: Plan, arena: Arena) -> int | None:
         return self.at_once if plan == self.whole(arena.recipe, len(arena.rows)) else None
 
+    def _configurations(self, space: Any, arena: Arena) -> SamplingSpace:
+        if not self.default_first:
+            return self.space
+        first = default_of(self.space.dimensions, arena.recipe.optimiser, space.default(arena.spec))
+        return replace(self.space, first=first)
+
     def _architecture(self, space: Any, spec: TaskSpec, configuration: Mapping[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = space.to_json(architecture_of(space.default(spec), configuration))
         return content
@@ -206,7 +215,7 @@ class AshaTuning:
         shown = {"trial": f"{job.trial}: {told(job.configuration)}"}
         if best is not None:
             epochs = best.resource / log.steps_per_epoch
-            configuration = told(self.space.draws(arena.seed).configuration(best.trial))
+            configuration = told(state.configuration(best.trial))
             shown["best"] = (
                 f"trial {best.trial}, validation error {best.error:.4f} after {epochs:g} epochs: {configuration}"
             )
@@ -217,6 +226,18 @@ class AshaTuning:
         total = max(arena.steps, log.steps)
         arena.watcher.report(Report(log.steps, total, epoch, math.nan, lr, finite, log.seconds, "search", shown))
 
+    def _default(self, state: Scheduler) -> dict[str, Any]:
+        """What the recipe as it is came to, at the highest rung that it reached, and the least error there."""
+        last = [outcome for outcome in state.outcomes() if outcome.trial == 0][-1]
+        peers = state.rung(last.bracket, last.rung).errors
+        return {
+            "trial": 0,
+            "configuration": state.configuration(0),
+            "step": last.resource,
+            "validation_error": last.error if last.failure is None else None,
+            "best_there": min(peers.values()) if last.failure is None else None,
+        }
+
     def _found(self, space: Any, arena: Arena, state: Scheduler, log: TrialLog) -> Found:
         best: Outcome | None = state.best()
         if best is None:
@@ -226,7 +247,7 @@ class AshaTuning:
                 f"none of {state.started} trials could be trained, the first one for this: {first}. Lower the learning "
                 f"rates that are tried, if that is why",
             )
-        configuration = self.space.draws(arena.seed).configuration(best.trial)
+        configuration = state.configuration(best.trial)
         rungs = [
             {"steps": steps, "trials": len(state.rung(number, place).errors)}
             for number, bracket in enumerate(state.plan.brackets)
@@ -241,6 +262,8 @@ class AshaTuning:
             "configuration": configuration,
             "rungs": rungs,
         }
+        if self.default_first:
+            facts["default"] = self._default(state)
         architecture = architecture_of(space.default(arena.spec), configuration)
         tuned = any(name in OPTIMISER for name in configuration)
         optimiser = optimiser_of(arena.recipe.optimiser, configuration) if tuned else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +40,29 @@ def optimiser_of(optimiser: Optimiser, configuration: Mapping[str, Any]) -> Opti
     if optimiser.name == "sgd":
         return replace(optimiser, momentum=momentum, nesterov=optimiser.nesterov and momentum > 0, **own)
     return replace(optimiser, betas=(momentum, optimiser.betas[1]), **own)
+
+
+def default_of(names: Iterable[str], optimiser: Optimiser, architecture: Any) -> dict[str, Any]:
+    """The configuration that changes neither the optimiser nor the architecture.
+
+    Args:
+        names: of the hyper-parameters.
+        optimiser: of the recipe.
+        architecture: the space's default.
+
+    Example:
+        >>> default_of(["lr", "momentum"], Optimiser("adamw", lr=0.003, betas=(0.8, 0.99)), None)
+        {'lr': 0.003, 'momentum': 0.8}
+    """
+    known = {
+        "lr": optimiser.lr,
+        "momentum": optimiser.momentum if optimiser.name == "sgd" else optimiser.betas[0],
+        "weight_decay": optimiser.weight_decay,
+    }
+    try:
+        return {name: known[name] if name in known else getattr(architecture, name) for name in names}
+    except AttributeError as cause:
+        raise RunError(f"hyper-parameters {', '.join(names)}: {cause}. Tune what the architecture has") from cause
 
 
 def told(configuration: Mapping[str, Any]) -> str:

@@ -115,9 +115,18 @@ class SamplingSpace:
 
     Attributes:
         dimensions: name → distribution.
+        first: name → value of trial 0, which is then not drawn: what is known to do; None draws it too.
     """
 
     dimensions: Mapping[str, Dimension]
+    first: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.first is not None and set(self.first) != set(self.dimensions):
+            raise RunError(
+                f"the first configuration has {', '.join(self.first) or 'nothing'} where the space has "
+                f"{', '.join(self.dimensions)}. Give each of them a value"
+            )
 
     def draws(self, seed: int) -> Draws:
         """The configurations of a seed."""
@@ -125,7 +134,8 @@ class SamplingSpace:
 
     def to_json(self) -> dict[str, Any]:
         """The space as plain values."""
-        return {name: dimension.to_json() for name, dimension in self.dimensions.items()}
+        dimensions = {name: dimension.to_json() for name, dimension in self.dimensions.items()}
+        return dimensions if self.first is None else {"drawn": dimensions, "first": dict(self.first)}
 
 
 @dataclass(frozen=True)
@@ -160,6 +170,8 @@ class Draws:
         """
         if trial < 0:
             raise RunError(f"trial {trial}: trials are numbered from 0")
+        if trial == 0 and self.space.first is not None:
+            return {name: self.space.first[name] for name in self.space.dimensions}
         number, place = divmod(trial, _BLOCK)
         block = self._blocks.get(number)
         if block is None:

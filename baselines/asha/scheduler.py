@@ -141,6 +141,10 @@ class Scheduler:
         spent = resources[rung - 1] if rung else 0
         return Job(trial, self._draws.configuration(trial), bracket, rung, spent, resources[rung])
 
+    def configuration(self, trial: int) -> dict[str, Any]:
+        """Of a trial, hyper-parameter → value."""
+        return self._draws.configuration(trial)
+
     def tell(self, trial: int, rung: int, outcome: float | Failure) -> None:
         """Say what came of a job.
 

@@ -48,7 +48,7 @@ METHOD = Method(
     space=WIDE_RESNET,
     recipe=wrn.recipe,
     overrides=wrn.OVERRIDES,
-    search=Search(AshaTuning(SPACE), wrn.recipe, wrn.OVERRIDES, CHANGES),
+    search=Search(AshaTuning(SPACE, default_first=True), wrn.recipe, wrn.OVERRIDES, CHANGES),
     hpo="ASHA",
     reference="Li et al. 2018, A System for Massively Parallel Hyperparameter Tuning; Tu et al. 2021, NAS-Bench-360",
 )
@@ -63,8 +63,9 @@ reference.
 Differences from the reference: trials are compared by the task's own error on validation rows that are not augmented
 (the reference: loss on Darcy Flow, and recall on Cosmic, which a network that marks everything wins); Satellite is
 tuned with the batch with which it is trained, 4096 (there 256); signals have the Wide ResNet too, with dropout (there
-the network of `resnet1d`, whose dropout did nothing); every seed is tuned by itself, with draws of its own; whole rungs
-are told before promotions, see `AshaTuning`.
+the network of `resnet1d`, whose dropout did nothing); every seed is tuned by itself, with draws of its own; trial 0 is
+not drawn but `wrn` as it is, so that what is found is on validation no worse than that; whole rungs are told before
+promotions, see `AshaTuning`.
 
 With a shortened budget the optimiser is AdamW, in the trials too: learning rate, weight decay and dropout are those of
 its training, and momentum is its first decay rate.

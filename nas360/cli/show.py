@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_LINES = 10
 """Of a table of reports."""
+
+MOST_HYPER_PARAMETERS = 5
+"""That have a column each."""
 
 
 def show(
@@ -94,10 +98,11 @@ def _heading(history: History) -> None:
 
 def _reports(title: str, log: Log, history: History) -> None:
     """A table of reports: of candidates the best ones, else some from the first to the last."""
-    candidates = [entry for entry in log.entries if entry.candidate is not None]
+    from nas360.baselines.reports import best_of_each
+
+    candidates = best_of_each(log)
     if candidates:
-        shown = sorted(candidates, key=lambda entry: (entry.validation is None, entry.validation or 0.0, entry.step))
-        shown = shown[:MOST_LINES]
+        shown = candidates[:MOST_LINES]
         which = f"best {len(shown)} of {len(candidates)} candidates"
     else:
         shown = _spread(log.entries)
@@ -108,11 +113,14 @@ def _reports(title: str, log: Log, history: History) -> None:
         return
     console.print(f"[bold]{title}, {which}[/]", highlight=False, soft_wrap=True)
     table = Table(box=None, header_style="dim")
-    columns = [(name, value) for name, value in _columns(title).items() if any(value(entry) for entry in shown)]
+    known = {**_columns(title), **_hyper_parameters(shown)}
+    columns = [(name, value) for name, value in known.items() if any(value(entry) for entry in shown)]
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
     short = _short(history)
-    names = _without_common_words([short(entry.architecture) if entry.architecture else "" for entry in shown])
+    # what is tuned of an architecture stands among the hyper-parameters
+    own = [entry.architecture if not entry.configuration else None for entry in shown]
+    names = _without_common_words(["" if one is None else short(one) for one in own])
     if any(names):
         table.add_column("architecture", overflow="fold", vertical="bottom")
     for entry, name in zip(shown, names, strict=True):
@@ -166,6 +174,23 @@ def _columns(title: str) -> dict[str, Callable[[Entry], str]]:
     }
 
 
+def _hyper_parameters(entries: Sequence[Entry]) -> dict[str, Callable[[Entry], str]]:
+    """Heading → text of a report, a column a hyper-parameter that is tuned; of many in one column."""
+    names = list(dict.fromkeys(name for entry in entries for name in entry.configuration))
+    if len(names) > MOST_HYPER_PARAMETERS:
+        return {"hyper-parameters": lambda entry: ", ".join(_set(entry, name) for name in entry.configuration)}
+    return {plain(name).replace("_", "\n"): partial(_value_of, name) for name in names}
+
+
+def _value_of(name: str, entry: Entry) -> str:
+    value = entry.configuration.get(name)
+    return "" if value is None else plain(f"{value:.4g}" if isinstance(value, float) else value)
+
+
+def _set(entry: Entry, name: str) -> str:
+    return f"{plain(name)} {_value_of(name, entry)}"
+
+
 def _space(history: History) -> Any:
     """The space of the run's method; None where this version of nas360 has no such method."""
     from nas360.baselines.method import get_method
@@ -199,12 +224,26 @@ def _architecture(history: History) -> None:
     for key, value in ({} if stored is None else stored).items():
         if key != "architecture" and value is not None:
             _say(f"  {key:<12} {_value(value)}")
+    search = None if stored is None else stored.get("search")
+    facts = search.get("facts") if isinstance(search, dict) else None
+    default = facts.get("default") if isinstance(facts, dict) else None
+    if isinstance(facts, dict) and isinstance(default, dict):
+        for name, of, error, step in (
+            ("chosen", facts, facts.get("validation_error"), facts.get("chosen_at_step")),
+            ("default", default, default.get("validation_error"), default.get("step")),
+        ):
+            told = (
+                "could not be trained" if error is None else f"validation error {_value(error)} at step {_value(step)}"
+            )
+            _say(f"  {name:<12} {told}: {_value(of.get('configuration'))}")
 
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        # a search tells its architecture before the method made it final; that is for programs
-        members = {name: member for name, member in value.items() if name != "architecture" and member is not None}
+        # a search tells its architecture before the method made it final, which is for programs; the default of what
+        # is tuned has a line of its own
+        left = ("architecture", "default")
+        members = {name: member for name, member in value.items() if name not in left and member is not None}
         told = {name: _value(member) for name, member in members.items()}
         return ", ".join(f"{name} {text}" if name != "facts" else text for name, text in told.items() if text)
     if isinstance(value, float):

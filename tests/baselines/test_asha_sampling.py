@@ -113,6 +113,17 @@ def test_what_makes_no_sense_is_refused(make: object, message: str) -> None:
         make()
 
 
+def test_a_first_configuration_takes_the_place_of_trial_0_alone() -> None:
+    first = {"size": 1.5, "momentum": 0.0, "lr": 0.1, "decay": 5e-4}
+    space = SamplingSpace(SPACE.dimensions, first)
+    assert space.draws(3).configuration(0) == first
+    assert list(space.draws(3).configuration(0)) == list(SPACE.dimensions)
+    assert all(space.draws(3).configuration(n) == SPACE.draws(3).configuration(n) for n in (1, 2, 1024, 5000))
+    assert space.to_json() == {"drawn": SPACE.to_json(), "first": first}
+    with pytest.raises(RunError, match="first configuration has lr where the space has lr, decay, momentum, size"):
+        SamplingSpace(SPACE.dimensions, {"lr": 0.1})
+
+
 def test_true_and_one_are_two_values() -> None:
     assert Choice((True, 1, 1.0)).values == (True, 1, 1.0)
 

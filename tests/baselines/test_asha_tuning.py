@@ -305,6 +305,27 @@ def test_what_must_win_is_found(on: On, toy: Toy) -> None:
         assert "lr 0.02, dropout 0" in reports[-1].shown["best"]
 
 
+def test_the_recipe_as_it_is_may_be_the_first_trial(on: On, tmp_path: Path) -> None:
+    tuning = replace(TUNING, default_first=True)
+    found = tuning.search(SPACE, on(tmp_path / "first"))
+    logged, without = lines(tmp_path / "first"), tmp_path / "drawn"
+    TUNING.search(SPACE, on(without))
+    own = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "dropout": 0.0}
+    assert logged[0]["configuration"] == own
+    assert [line["configuration"] for line in logged[1:9]] == [line["configuration"] for line in lines(without)[1:9]]
+    assert optimiser_of(RECIPE.optimiser, own) == RECIPE.optimiser
+    default, mine = found.facts["default"], [line for line in logged if line["candidate"] == 0]
+    assert default["configuration"] == own and default["validation_error"] == mine[-1]["validation_error"]
+    there = [line["validation_error"] for line in logged if line["rung"] == mine[-1]["rung"]]
+    assert default["best_there"] == min(there) <= default["validation_error"]
+    assert found.facts["validation_error"] <= default["validation_error"]
+    # a search that was stopped knows it too
+    assert same(tuning.search(SPACE, on(tmp_path / "first")), found)
+    wild = replace(RECIPE, optimiser=replace(RECIPE.optimiser, lr=1e30))
+    lost = tuning.search(SPACE, on(tmp_path / "wild", recipe=wild)).facts["default"]
+    assert (lost["validation_error"], lost["best_there"], lost["step"]) == (None, None, 3)
+
+
 @pytest.mark.parametrize(
     ("optimiser", "momentum", "expected"),
     [

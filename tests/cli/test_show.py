@@ -120,6 +120,54 @@ def test_of_candidates_the_best_are_shown(call: Call, tmp_path: Path) -> None:
     assert numbers[:10] == [str(n) for n in range(11, 1, -1)]
 
 
+def test_of_what_is_tuned_the_hyper_parameters_are_shown(call: Call, tmp_path: Path) -> None:
+    identity = {**IDENTITY, "method": "wrn_asha"}
+    network = {"depth": 16, "width": 4, "dropout": 0.3}
+    entries: list[dict[str, Any]] = [
+        {
+            "step": number + 1,
+            "candidate": trial,
+            "rung": rung,
+            "epoch": 12.0 * (rung + 1),
+            "validation_error": error,
+            "configuration": {"lr": 0.1 / (trial + 1), "momentum": 0.9, "weight_decay": 0.0005, "dropout": 0.3},
+            "architecture": network,
+            "seconds": 1.0,
+        }
+        for number, (trial, rung, error) in enumerate([(0, 0, 0.5), (1, 0, 0.25), (2, 0, None), (1, 1, 0.125)])
+    ]
+    folder = write(tmp_path / "run", "search.jsonl", identity, *entries)
+    code, shown, _ = call("show", folder)
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert code == 0 and "search, best 3 of 3 candidates" in lines, "a candidate counts once, at its best"
+    assert [line for line in lines if line[:1].isdigit()] == [
+        "1 4 24.00 0.1250 0.05 0.9 0.0005 0.3",
+        "0 1 12.00 0.5000 0.1 0.9 0.0005 0.3",
+        "2 3 12.00 - 0.03333 0.9 0.0005 0.3",
+    ]
+    assert max(map(len, shown.splitlines()[2:])) <= 80 and "WRN-16-4" not in shown.split("best so far")[0]
+    for entry in entries:
+        entry["configuration"] = {f"{CODES}{number}": "x" for number in range(6)} | {"on": True}
+    code, shown, _ = call("show", write(folder, "search.jsonl", identity, *entries))
+    assert code == 0 and "\x1b" not in shown and "on True" in shown
+    facts: dict[str, Any] = {
+        "chosen": 1,
+        "chosen_at_step": 40,
+        "validation_error": 0.125,
+        "configuration": {"lr": 0.05},
+        "default": {"trial": 0, "configuration": {"lr": 0.1}, "step": 20, "validation_error": 0.5, "best_there": 0.25},
+    }
+    content = {"space": "wide_resnet", "architecture": network, "search": {"algorithm": "asha", "facts": facts}}
+    (folder / "architecture.json").write_text(json.dumps(content))
+    code, shown, _ = call("show", folder)
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "chosen validation error 0.125 at step 40: lr 0.05" in lines
+    assert "default validation error 0.5 at step 20: lr 0.1" in lines
+    facts["default"]["validation_error"] = None
+    (folder / "architecture.json").write_text(json.dumps(content))
+    assert "default      could not be trained: lr 0.1" in call("show", folder)[1]
+
+
 def test_programs_read_all_of_it(call: Call, tmp_path: Path) -> None:
     code, shown, told = call("show", finished(tmp_path / "run"), "--json")
     assert (code, told) == (0, "")
