@@ -197,7 +197,7 @@ class _Fan(torch.autograd.Function):
         return out, None, None, None, *to_weights
 
 
-def windows(x: Tensor, taps: int, dilation: int, stride: int) -> Tensor:
+def windows(x: Tensor, taps: int, dilation: int, stride: int, parts: int = 1) -> Tensor:
     """What a kernel sees of a signal from each of the positions where it stops, with "same" padding.
 
     Args:
@@ -205,11 +205,13 @@ def windows(x: Tensor, taps: int, dilation: int, stride: int) -> Tensor:
         taps: of the kernel, odd.
         dilation: distance of its taps.
         stride: 1 or 2.
+        parts: that the channels fall into.
 
     Returns:
-        (n · ceil(length / stride), taps · channels): the channels under the first tap, then those under the second, ...
+        (n · ceil(length / stride), taps · channels): of the first part, the channels under the first tap, then those
+        under the second, ...; then those of the second part, ...
     """
-    out: Tensor = _Windows.apply(x, taps, dilation, stride)
+    out: Tensor = _Windows.apply(x, taps, dilation, stride, parts)
     return out
 
 
@@ -217,25 +219,26 @@ class _Windows(torch.autograd.Function):
     """`windows`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, taps: int, dilation: int, stride: int) -> Tensor:
-        ctx.shape, ctx.taps, ctx.dilation, ctx.stride = x.shape, taps, dilation, stride
+    def forward(ctx: Any, x: Tensor, taps: int, dilation: int, stride: int, parts: int) -> Tensor:
+        ctx.shape, ctx.taps, ctx.dilation, ctx.stride, ctx.parts = x.shape, taps, dilation, stride, parts
         pad, span = dilation * (taps // 2), dilation * (taps - 1) + 1
         signal = functional.pad(x.permute(0, 2, 3, 1).flatten(1, 2), (0, 0, pad, pad))
-        seen = signal.unfold(1, span, stride)[..., ::dilation]
-        return seen.transpose(2, 3).reshape(-1, taps * x.shape[1])
+        seen = signal.unfold(1, span, stride)[..., ::dilation].unflatten(2, (parts, -1))
+        return seen.transpose(3, 4).reshape(-1, taps * x.shape[1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         n, channels, length, _ = ctx.shape
         pad = ctx.dilation * (ctx.taps // 2)
-        parts = gradient.view(n, -1, ctx.taps, channels)
-        stop = (parts.shape[1] - 1) * ctx.stride + 1
-        to_signal = gradient.new_zeros(n, length + 2 * pad, channels)
+        seen = gradient.view(n, -1, ctx.parts, ctx.taps, channels // ctx.parts)
+        stop = (seen.shape[1] - 1) * ctx.stride + 1
+        to_signal = gradient.new_zeros(n, length + 2 * pad, ctx.parts, channels // ctx.parts)
         for tap in range(ctx.taps):
             start = tap * ctx.dilation
-            to_signal[:, start : start + stop : ctx.stride] += parts[:, :, tap]
-        return to_signal[:, pad : pad + length].permute(0, 2, 1).unsqueeze(3), None, None, None
+            to_signal[:, start : start + stop : ctx.stride] += seen[:, :, :, tap]
+        to_x = to_signal[:, pad : pad + length].flatten(2)
+        return to_x.permute(0, 2, 1).unsqueeze(3), None, None, None, None
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int]:
@@ -351,10 +354,35 @@ class _AveragePool(torch.autograd.Function):
 def even_odd(x: Tensor, dims: int) -> tuple[Tensor, Tensor]:
     """Every other position, and those one further along every dimension of the task; zeros beyond the end.
 
+    Args:
+        x: (n, channels, height, width), channels-last.
+        dims: 1 or 2, of the task.
+
     Returns:
         two of (n, channels, ceil(height / 2), ceil(width / 2)), channels-last.
     """
-    across = dims - 1
-    even = x[:, :, ::2, ::2]
-    odd = functional.pad(x, (0, across, 0, 1))[:, :, 1::2, across::2]
-    return tuple(half.contiguous(memory_format=torch.channels_last) for half in (even, odd))  # type: ignore[return-value]  # two
+    out: tuple[Tensor, Tensor] = _EvenOdd.apply(x, dims - 1)
+    return out
+
+
+class _EvenOdd(torch.autograd.Function):
+    """`even_odd`; autograd's own way back would leave channels-last memory for the slow one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, across: int) -> tuple[Tensor, Tensor]:
+        ctx.shape, ctx.across = x.shape, across
+        even = dense(x[:, :, ::2, ::2])
+        odd = torch.zeros_like(even)
+        part = x[:, :, 1::2, across::2]
+        odd[:, :, : part.shape[2], : part.shape[3]] = part
+        return even, odd
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_even: Tensor, to_odd: Tensor) -> tuple[Tensor, None]:
+        n, channels, height, width = ctx.shape
+        to_x = image(to_even.new_zeros(n * height * width, channels), (n, height, width))
+        to_x[:, :, ::2, ::2] = to_even
+        part = to_x[:, :, 1::2, ctx.across :: 2]
+        part += to_odd[:, :, : part.shape[2], : part.shape[3]]
+        return to_x, None

@@ -58,6 +58,13 @@ def columns(*names: str) -> slice:
     return slice(places[0], places[-1] + 1)
 
 
+def by_source(operations: list[Tensor], sources: int) -> Tensor:
+    """What each operation has for each edge, (edges, …) by source, as (sources · operations · edges, …)."""
+    if sources == 1:
+        return torch.cat(operations)
+    return torch.stack([each.unflatten(0, (sources, -1)) for each in operations], dim=1).flatten(0, 2)
+
+
 CHUNK = 128
 """Channels that are computed together at most."""
 
@@ -91,7 +98,7 @@ class SupernetCell(nn.Module):
                 self.pointwise[f"{name}_{stage}"] = uniform(c, len(EDGES), c, c)
         for pair, names in PAIRS.items():
             for stage in range(CONVOLUTIONS[names[0]][2] - 1):
-                self.norms[f"{pair}_{stage}"] = Norms(2, len(EDGES) * c)
+                self.norms[f"{pair}_{stage}"] = Norms(len(names), len(EDGES) * c)
         self.norms["last"] = Norms(len(CONVOLUTIONS), len(EDGES) * c)
         self.norms["pools"] = Norms(len(POOLS), SOURCES * c)
         if reduce:
@@ -183,29 +190,28 @@ class SupernetCell(nn.Module):
         through = image(first, sizes(source))
         active = through.relu()
         light, shape = self._light(through, active, start, nodes, stride)
-        total: Tensor | None = None
         count = sources * nodes
-        narrow = self._narrow(nodes)
-        size = nodes if narrow else max(1, CHUNK // c)
-        for begin in range(0, count, size):
-            chunk = range(begin, min(begin + size, count))
-            part = slice(chunk.start * c, chunk.stop * c)
-            rows = slice(start + chunk.start, start + chunk.stop)
-            if narrow:
-                place = chunk.start // nodes * c
-                firsts = self._windows(active[:, place : place + c], rows, stride)
-            else:
-                firsts = self._fan(active, self._constant("copies", sources, nodes)[:, part].contiguous(), rows, stride)
-            heavy = self._convolutions(firsts, rows, shape)
-            if len(chunk) == count:
-                # all the edges in one: then the candidates without kernels come along
-                heavy, light = heavy + light, []
-            to_node = self._constant("to_node", sources, nodes)[part]
-            mixed = mix(heavy, mixture[chunk.start : chunk.stop], to_node)
-            total = mixed if total is None else total + mixed
+        to_node = self._constant("to_node", sources, nodes)
+        total: Tensor | None = None
+        if self._narrow(nodes):
+            rows = slice(start, start + count)
+            firsts = self._windows(active, rows, sources, stride)
+            total = mix(self._convolutions(firsts, rows, sources, shape) + light, mixture, to_node)
+        else:
+            size = max(1, CHUNK // c)
+            for begin in range(0, count, size):
+                stop = min(begin + size, count)
+                part, rows = slice(begin * c, stop * c), slice(start + begin, start + stop)
+                copies = self._constant("copies", sources, nodes)[:, part].contiguous()
+                terms = self._convolutions(self._fan(active, copies, rows, stride), rows, 1, shape)
+                if stop - begin == count:
+                    # all the edges in one: then the candidates without kernels come along
+                    terms, light = terms + light, []
+                mixed = mix(terms, mixture[begin:stop], to_node[part])
+                total = mixed if total is None else total + mixed
         assert total is not None  # there is at least one chunk
-        if light:
-            total = total + mix(light, mixture, self._constant("to_node", sources, nodes))
+        if light and not self._narrow(nodes):
+            total = total + mix(light, mixture, to_node)
         if c == width:
             return (total if waiting is None else waiting + total), shape
         assert waiting is not None  # some channels pass by
@@ -226,22 +232,25 @@ class SupernetCell(nn.Module):
         taps = max(kernel for kernel, _, _ in CONVOLUTIONS.values()) ** self.dims
         return all(taps < len(names) * nodes for names in PAIRS.values())
 
-    def _windows(self, active: Tensor, rows: slice, stride: int) -> list[tuple[Tensor, Tensor]]:
+    def _windows(self, active: Tensor, rows: slice, sources: int, stride: int) -> list[tuple[Tensor, Tensor]]:
         """The first matrix and product of each pair: depthwise and 1×1 convolution in one.
 
         Args:
-            active: (n, c, length, 1), one source after ReLU.
-            rows: all of its edges.
+            active: (n, sources · c, length, 1), after ReLU.
+            rows: all of their edges.
+            sources: how many they leave.
             stride: 1 or 2.
         """
-        out = []
+        out, c = [], self.through
         for names in PAIRS.values():
-            kernel, points = self._taps(names, 0, rows), self._points(names, 0, rows)
-            taps, c = kernel.shape[2], self.through
-            # (taps, c, edges, 1) · (c, edges, c): the depthwise convolution is a product too, and never written out
-            weight = kernel.view(-1, c, taps).permute(2, 1, 0).unsqueeze(3) * points.transpose(0, 1)
-            x = windows(active, taps, CONVOLUTIONS[names[0]][1], stride)
-            out.append((x, weight.reshape(taps * c, -1)))
+            kernel, points = self._taps(names, 0, rows, sources), self._points(names, 0, rows, sources)
+            taps = kernel.shape[2]
+            # (sources, taps, c, edges, 1) · (sources, 1, c, edges, c): the depthwise convolution is a product too, and
+            # never written out
+            weight = kernel.view(sources, -1, c, taps).permute(0, 3, 2, 1).unsqueeze(4)
+            weight = weight * points.view(sources, -1, c, c).transpose(1, 2).unsqueeze(1)
+            x = windows(active, taps, CONVOLUTIONS[names[0]][1], stride, sources)
+            out.append((x, weight.reshape(sources, taps * c, -1)))
         return out
 
     def _fan(self, active: Tensor, copies: Tensor, rows: slice, stride: int) -> list[tuple[Tensor, Tensor]]:
@@ -253,46 +262,48 @@ class SupernetCell(nn.Module):
             rows: the edges.
             stride: 1 or 2.
         """
-        weights = [self._taps(names, 0, rows) for names in PAIRS.values()]
+        weights = [self._taps(names, 0, rows, 1) for names in PAIRS.values()]
         dilations = [CONVOLUTIONS[names[0]][1] for names in PAIRS.values()]
         outs = fan(active, copies.repeat(1, 2), weights, dilations, stride)
-        return [(matrix(x), self._points(names, 0, rows)) for x, names in zip(outs, PAIRS.values(), strict=True)]
+        return [(matrix(x), self._points(names, 0, rows, 1)) for x, names in zip(outs, PAIRS.values(), strict=True)]
 
     def _convolutions(
-        self, firsts: list[tuple[Tensor, Tensor]], rows: slice, shape: tuple[int, int, int]
+        self, firsts: list[tuple[Tensor, Tensor]], rows: slice, sources: int, shape: tuple[int, int, int]
     ) -> list[Term]:
         """The candidates with kernels, of some edges.
 
         Args:
             firsts: of each pair, a matrix and what it is to be multiplied by before the first batch norm.
             rows: the edges.
+            sources: whose edges follow each other in the matrices.
             shape: (n, height, width) of the matrices' rows.
         """
         lasts = []
         for (x, points), (pair, names) in zip(firsts, PAIRS.items(), strict=True):
             for stage in range(CONVOLUTIONS[names[0]][2] - 1):
-                inner = norm_relu(x, points, self._running(f"{pair}_{stage}", rows))
-                x = matrix(depthwise(image(inner, shape), self._taps(names, stage + 1, rows)))
-                points = self._points(names, stage + 1, rows)
+                inner = norm_relu(x, points, self._running(f"{pair}_{stage}", rows).by_source(sources))
+                x = matrix(depthwise(image(inner, shape), self._taps(names, stage + 1, rows, sources)))
+                points = self._points(names, stage + 1, rows, sources)
             lasts.append((x, points))
         running = self._running("last", rows)
-        if all(points.ndim == 3 for _, points in lasts):
+        if len({points.shape[1:] for _, points in lasts}) == 1:
+            # as always behind `_fan`
             weight = torch.cat([points for _, points in lasts])
             return [Convolved([x for x, _ in lasts], weight, running, columns(*CONVOLUTIONS))]
         return [
-            Convolved([x], points, running.operations(place * len(names), len(names)), columns(*names))
+            Convolved([x], points, running.operations(place * len(names), len(names)).by_source(sources), columns(*names), sources)
             for place, ((x, points), names) in enumerate(zip(lasts, PAIRS.values(), strict=True))
         ]
 
-    def _taps(self, names: tuple[str, ...], stage: int, rows: slice) -> Tensor:
-        """Kernels of a pair's candidates, one below the other, (2 · edges · c, 1, 5, 5) or (…, 5, 1)."""
-        small, large = (self.depthwise[f"{name}_{stage}"][rows].flatten(0, 1) for name in names)
+    def _taps(self, names: tuple[str, ...], stage: int, rows: slice, sources: int) -> Tensor:
+        """Kernels of a pair's candidates, (sources · 2 · edges · c, 1, 5, 5) or (…, 5, 1)."""
+        small, large = (self.depthwise[f"{name}_{stage}"][rows] for name in names)
         small = functional.pad(small, (self.dims - 1, self.dims - 1, 1, 1))
-        return torch.cat([small, large]).unsqueeze(1)
+        return by_source([small, large], sources).flatten(0, 1).unsqueeze(1)
 
-    def _points(self, names: tuple[str, ...], stage: int, rows: slice) -> Tensor:
-        """1×1 convolutions of a pair's candidates, (2 · edges, c, c)."""
-        return torch.cat([self.pointwise[f"{name}_{stage}"][rows] for name in names])
+    def _points(self, names: tuple[str, ...], stage: int, rows: slice, sources: int) -> Tensor:
+        """1×1 convolutions of a pair's candidates, (sources · 2 · edges, c, c)."""
+        return by_source([self.pointwise[f"{name}_{stage}"][rows] for name in names], sources)
 
     def _running(self, name: str, rows: slice) -> Running:
         norms = self.norms[name]

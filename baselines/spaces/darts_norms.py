@@ -42,7 +42,7 @@ class Running:
     """Running statistics of some channels.
 
     Attributes:
-        mean: (channels,) or (candidates, channels), changed in training.
+        mean: (channels,) or (candidates, channels) or `by_source`, changed in training.
         variance: the same.
         training: whether to normalise by the batch, and to learn from it.
     """
@@ -54,6 +54,13 @@ class Running:
     def operations(self, start: int, count: int) -> Running:
         """Those of some of the candidates."""
         return Running(self.mean[start : start + count], self.variance[start : start + count], self.training)
+
+    def by_source(self, sources: int) -> Running:
+        """(candidates, edges · channels) as (sources, candidates, edges of each source · channels), views."""
+        if sources == 1:
+            return self
+        mean, variance = (each.unflatten(1, (sources, -1)).transpose(0, 1) for each in (self.mean, self.variance))
+        return Running(mean, variance, self.training)
 
     def learn(self, mean: Tensor, variance: Tensor, rows: int) -> None:
         """Move towards the statistics of a batch.
@@ -104,7 +111,7 @@ def unpack(gradient: Tensor, shape: torch.Size) -> Tensor:
     return grid.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2).reshape(shape)
 
 
-CACHED = 256 * 1024
+CACHED = 512 * 1024
 """Numbers of a matrix that are worked on at a time, where several steps follow each other: 1 MiB in single precision,
 which a core's own cache holds, so that only the first step waits for memory."""
 
@@ -112,7 +119,7 @@ which a core's own cache holds, so that only the first step waits for memory."""
 def blocks(x: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Rows of matrices with equally many of them, in parts of equal size but the last."""
     rows = x.shape[0]
-    size = max(1, CACHED // x.shape[1]) if x.device.type == "cpu" else rows
+    size = max(1, torch.get_num_threads() * CACHED // x.shape[1]) if x.device.type == "cpu" else rows
     if size >= rows:
         yield (x, *others)
         return

@@ -84,12 +84,14 @@ class Convolved:
         weight: as of `darts_norms.Normal`; out is edges · channels, once for each operation in turn.
         running: of the out channels.
         columns: of the mixture, one for each operation.
+        sources: what the edges leave; the columns of a matrix are by source, then by operation, then by edge.
     """
 
     xs: Sequence[Tensor]
     weight: Tensor
     running: Running
     columns: slice
+    sources: int = 1
 
     def begin(self, mixture: Tensor, to_node: Tensor) -> Begun:
         """See `Term.begin`."""
@@ -101,24 +103,28 @@ class _BegunConvolved:
         self.normal = normal = Normal(term.xs, term.weight, term.running)
         groups, inputs, outputs = normal.weight.shape
         self.columns, self.to_node = term.columns, to_node
-        chosen = mixture[:, term.columns].T
-        self.operations, self.edges = chosen.shape
-        channels = to_node.shape[0] // self.edges
-        self.mixed = chosen.unsqueeze(2).expand(-1, -1, channels).reshape(groups, outputs)
+        # (sources, operations, edges of each source)
+        chosen = mixture[:, term.columns].unflatten(0, (term.sources, -1)).transpose(1, 2)
+        self.shape = chosen.shape
+        channels = to_node.shape[0] // mixture.shape[0]
+        self.mixed = chosen.unsqueeze(3).expand(-1, -1, -1, channels).reshape(groups, outputs)
         # which node the edge adds to, for each column of each group
-        self.places = to_node.repeat(self.operations, 1).view(groups, outputs, -1)
+        places = to_node.unflatten(0, (term.sources, 1, -1)).expand(-1, self.shape[1], -1, -1)
+        self.places = places.reshape(groups, outputs, -1)
         products = torch.bmm(normal.scaled * self.mixed.unsqueeze(1), self.places)
         self.products = products.view(len(term.xs), -1, products.shape[2])
-        self.shift = (normal.shift * self.mixed).view(self.operations, -1).sum(dim=0) @ to_node
+        self.shift = (normal.shift * self.mixed).view(*self.shape[:2], -1).sum(dim=1).flatten() @ to_node
         self._ways: tuple[Tensor, Tensor | None, Tensor | None] | None = None
 
     def back(self, to_products: Tensor, to_shift: Tensor, to_mixture: Tensor, *, learn: bool) -> Tensor | None:
         normal = self.normal
         groups, inputs, outputs = normal.weight.shape
-        to_sum = (self.to_node @ to_shift).expand(self.operations, -1).reshape(groups, outputs)
+        sources, operations, edges = self.shape
+        to_sum = (self.to_node @ to_shift).view(sources, 1, -1).expand(-1, operations, -1).reshape(groups, outputs)
         to_scaled = torch.bmm(to_products.view(groups, inputs, -1), self.places.transpose(1, 2))
         to_mixed = torch.addcmul((to_scaled * normal.scaled).sum(dim=1), to_sum, normal.shift)
-        to_mixture[:, self.columns] += to_mixed.view(self.operations, self.edges, -1).sum(dim=2).T
+        of_edges = to_mixed.view(sources, operations, edges, -1).sum(dim=3).transpose(1, 2)
+        to_mixture.view(sources, edges, -1)[:, :, self.columns] += of_edges
         to_weight, square, row = normal.back(
             to_scaled.mul_(self.mixed.unsqueeze(1)), to_sum * self.mixed, learn=learn
         )
