@@ -113,19 +113,26 @@ def _reports(title: str, log: Log, history: History) -> None:
         return
     console.print(f"[bold]{title}, {which}[/]", highlight=False, soft_wrap=True)
     table = Table(box=None, header_style="dim")
-    known = {**_columns(title), **_hyper_parameters(shown)}
+    tuned = list(dict.fromkeys(name for entry in shown for name in entry.configuration))
+    few = len(tuned) <= MOST_HYPER_PARAMETERS
+    known = dict(_columns(title))
+    if few:
+        known |= {plain(name).replace("_", "\n"): partial(_set, name) for name in tuned}
     columns = [(name, value) for name, value in known.items() if any(value(entry) for entry in shown)]
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    short = _short(history)
-    # what is tuned of an architecture stands among the hyper-parameters
-    own = [entry.architecture if not entry.configuration else None for entry in shown]
-    names = _without_common_words(["" if one is None else short(one) for one in own])
-    if any(names):
-        table.add_column("architecture", overflow="fold", vertical="bottom")
-    for entry, name in zip(shown, names, strict=True):
+    heading, texts = "architecture", list[str]()
+    if tuned and not few:
+        heading = "hyper-parameters"
+        texts = [", ".join(f"{name} {_set(name, entry)}" for name in tuned) for entry in shown]
+    elif not tuned:  # else what is tuned of an architecture has a column
+        short = _short(history)
+        texts = _without_common_words([short(entry.architecture) if entry.architecture else "" for entry in shown])
+    if any(texts):
+        table.add_column(heading, overflow="fold", vertical="bottom")
+    for number, entry in enumerate(shown):
         cells = [Text(value(entry) or "-") for _, value in columns]
-        table.add_row(*cells, *([Text(plain(name))] if any(names) else []))
+        table.add_row(*cells, *([Text(plain(texts[number]))] if any(texts) else []))
     console.print(table)
 
 
@@ -174,21 +181,10 @@ def _columns(title: str) -> dict[str, Callable[[Entry], str]]:
     }
 
 
-def _hyper_parameters(entries: Sequence[Entry]) -> dict[str, Callable[[Entry], str]]:
-    """Heading → text of a report, a column a hyper-parameter that is tuned; of many in one column."""
-    names = list(dict.fromkeys(name for entry in entries for name in entry.configuration))
-    if len(names) > MOST_HYPER_PARAMETERS:
-        return {"hyper-parameters": lambda entry: ", ".join(_set(entry, name) for name in entry.configuration)}
-    return {plain(name).replace("_", "\n"): partial(_value_of, name) for name in names}
-
-
-def _value_of(name: str, entry: Entry) -> str:
+def _set(name: str, entry: Entry) -> str:
+    """What a hyper-parameter was set to; empty where it was not."""
     value = entry.configuration.get(name)
     return "" if value is None else plain(f"{value:.4g}" if isinstance(value, float) else value)
-
-
-def _set(entry: Entry, name: str) -> str:
-    return f"{plain(name)} {_value_of(name, entry)}"
 
 
 def _space(history: History) -> Any:
