@@ -56,9 +56,11 @@ def _title(folder: Path) -> str:
 
 def _lead(runs: Runs, n_methods: int) -> str:
     n_tasks = len({run.task for run in runs.all if run.task})
+    n, known = len(runs.all), len(runs.finished)
+    results = "with a result each" if n == known else counted(known, "of them with a result", "of them with results")
     return (
-        f"{counted(len(runs.all), 'run')} of {counted(n_methods, 'method')} on {counted(n_tasks, 'task')} of "
-        f"NAS-Bench-360, {counted(len(runs.finished), 'of them with a result', 'of them with results')}."
+        f"{counted(n, 'run')} of {counted(n_methods, 'method')} on {counted(n_tasks, 'task')} of "
+        f"NAS-Bench-360, {results}."
     )
 
 

@@ -45,9 +45,8 @@ def _facts(runs: Runs, methods: Sequence[str], tasks: Sequence[str]) -> Table:
         facts["results made"] = f"{first:%Y-%m-%d}" + (f" to {last:%Y-%m-%d}" if f"{first:%F}" != f"{last:%F}" else "")
         spent = total((row.cost.search_seconds or 0) + (row.cost.train_seconds or 0) for row in rows if row is not None)
         gpu = total(row.cost.gpu_hours for row in rows if row is not None)
-        facts["searched and trained"] = duration(spent) + (
-            f", {gpu:,.2f} GPU hours" if gpu else ", on processors alone"
-        )
+        where = "" if gpu is None else f", {gpu:,.2f} GPU hours" if gpu else ", on processors alone"
+        facts["searched and trained"] = duration(spent) + where
     return Table(("", ""), tuple((name, value or ABSENT) for name, value in facts.items()), texts=frozenset({0, 1}))
 
 

@@ -354,3 +354,10 @@ def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
         read_runs(tmp_path / "none")
     with pytest.raises(RunError, match="holds no runs"):
         read_runs(tmp_path)
+
+
+def test_the_summary_says_where_it_ran_only_where_that_is_known(make: Make, tmp_path: Path) -> None:
+    cost = {"search_seconds": 60.0, "train_seconds": 60.0}
+    for hours, told in ((None, "| 2.0 min |"), (0.0, "| 2.0 min, on processors alone |"), (1.5, "| 2.0 min, 1.50 GPU")):
+        make("wrn", "ecg", cost=cost if hours is None else {**cost, "gpu_hours": hours})
+        assert told in to_markdown(make_report(tmp_path))
