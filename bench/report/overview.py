@@ -42,7 +42,7 @@ def _facts(runs: Runs, methods: Sequence[str], tasks: Sequence[str]) -> Table:
     }
     if files:
         first, last = min(file.created for file in files), max(file.created for file in files)
-        facts["results made"] = f"{first:%Y-%m-%d}" + (f" to {last:%Y-%m-%d}" if f"{first:%F}" != f"{last:%F}" else "")
+        facts["results made"] = f"{first:%Y-%m-%d}" + (f" to {last:%Y-%m-%d}" if first.date() != last.date() else "")
         spent = total((row.cost.search_seconds or 0) + (row.cost.train_seconds or 0) for row in rows if row is not None)
         gpu = total(row.cost.gpu_hours for row in rows if row is not None)
         where = "" if gpu is None else f", {gpu:,.2f} GPU hours" if gpu else ", on processors alone"
