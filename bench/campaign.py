@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from nas360.baselines.folder import default_folder
@@ -13,8 +14,13 @@ from nas360.bench.grid import Cell, Grid, pairs
 from nas360.bench.jobs import Limits, new_call, run_jobs, twin_jobs
 from nas360.bench.place import Place, Stored
 from nas360.bench.price import Clock, works_of
+from nas360.bench.slots import visible_devices
 from nas360.bench.states import CellState, Reader
+from nas360.bench.trials import has_trials, search_then_run
 from nas360.errors import RunError
+
+MOST_SEARCHES = 16
+"""Searches that tell their trials at a time; each is a thread that mostly waits."""
 
 
 def plan_grid(place: Place, grid: Grid, there: Stored | None) -> Stored:
@@ -53,12 +59,15 @@ class Campaign:
         stored: what is asked for.
         limits: of each run.
         clock: tells which runs are long.
+        shared_seconds: of searches in runs that are expected to take so long or longer, the trials are jobs of the
+            engine's; with shorter ones, more time would go into beginning processes.
     """
 
     place: Place
     stored: Stored
     limits: Limits
     clock: Clock
+    shared_seconds: float = 600.0
 
     def states(self) -> list[CellState]:
         """Of all runs, in the order of the grid."""
@@ -102,17 +111,43 @@ class Campaign:
             if failed:
                 said = "; ".join(f"{one.name}: {one.failure.message}" for one in failed if one.failure is not None)
                 raise RunError(f"the data could not be made: {said}")
-            self._execute(engine, run_jobs(self.place, self.stored.grid, cells, self.limits, call), told)
+            jobs = dict(zip(run_jobs(self.place, self.stored.grid, cells, self.limits, call), cells, strict=True))
+            shared = [job for job, cell in jobs.items() if self._is_shared(cell, engine)]
+            with ThreadPoolExecutor(MOST_SEARCHES, thread_name_prefix="nas360-search") as threads:
+                try:
+                    begun = {job: threads.submit(self._search, jobs[job], job, engine) for job in shared}
+                    self._execute(engine, [job for job in jobs if job not in begun], told, begun)
+                except BaseException:
+                    engine.end(call)  # else the threads would wait for their trials
+                    raise
         except BaseException:
             engine.end(call)
             raise
 
-    def _execute(self, engine: Engine, jobs: Sequence[Job], told: Callable[[Job, Ending], None]) -> list[Ending]:
-        by_name = {job.name: job for job in jobs}
+    def _is_shared(self, cell: Cell, engine: Engine) -> bool:
+        if self.clock.seconds(cell) < self.shared_seconds or not has_trials(cell.method):
+            return False
+        # trials are told by the search on which kind of device to be, which is then that of this machine
+        device = self.stored.grid.settings.device
+        return engine.here or device == "cpu" or bool(visible_devices())
+
+    def _search(self, cell: Cell, job: Job, engine: Engine) -> Ending:
+        return search_then_run(self.place, self.stored.grid, cell, job, engine.executor, engine.urgent, engine.lost)
+
+    def _execute(
+        self,
+        engine: Engine,
+        jobs: Sequence[Job],
+        told: Callable[[Job, Ending], None],
+        begun: Mapping[Job, Future[Ending]] | None = None,
+    ) -> list[Ending]:
+        by_name = {job.name: job for job in (*jobs, *(begun or {}))}
         return execute(
             jobs,
             engine.executor,
             lambda ending: told(by_name[ending.name], ending),
             lost=engine.lost,
             check=engine.check,
+            ahead=engine.ahead,
+            begun=begun,
         )

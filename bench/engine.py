@@ -42,6 +42,9 @@ class Engine:
 
     Attributes:
         executor: performs jobs.
+        urgent: likewise, and before those of the other, if the engine knows of that.
+        ahead: jobs to be handed out at a time, where it does not; None: all.
+        here: whether jobs are performed on this machine.
         workers: jobs at a time, as far as is known.
         threads: of a job, where nobody said how many.
         lost: exceptions by which it gives a job up.
@@ -51,6 +54,9 @@ class Engine:
     """
 
     executor: Executor
+    urgent: Executor
+    ahead: int | None
+    here: bool
     workers: int
     threads: int
     lost: tuple[type[Exception], ...]
@@ -70,9 +76,19 @@ def local_engine(workers: int) -> Iterator[Engine]:
         workers: runs at a time.
     """
     executor = ThreadPoolExecutor(workers, thread_name_prefix="nas360-bench")
-    threads = max(1, available_cores() // workers)
     try:
-        yield Engine(executor, workers, threads, (), lambda: None, lambda folder: None, end_all)
+        yield Engine(
+            executor=executor,
+            urgent=executor,
+            ahead=workers,
+            here=True,
+            workers=workers,
+            threads=max(1, available_cores() // workers),
+            lost=(),
+            check=lambda: None,
+            sees=lambda folder: None,
+            end=end_all,
+        )
     finally:
         executor.shutdown(cancel_futures=True)
 
@@ -125,13 +141,16 @@ def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]
                     client.run(end_all, call)
 
         yield Engine(
-            executor,
-            sum(workers.values()),
-            threads,
-            (distributed.KilledWorker,),
-            check,
-            partial(_check_workers, client),
-            end,
+            executor=executor,
+            urgent=client.get_executor(pure=False, priority=1),
+            ahead=None,
+            here=False,
+            workers=sum(workers.values()),
+            threads=threads,
+            lost=(distributed.KilledWorker,),
+            check=check,
+            sees=partial(_check_workers, client),
+            end=end,
         )
     finally:
         with suppress(Exception):  # closing what is broken already tells nothing new

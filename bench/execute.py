@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 
 from nas360.bench.attempt import Ending, Job, perform
@@ -19,6 +20,8 @@ def execute(
     *,
     lost: tuple[type[Exception], ...] = (),
     check: Callable[[], None] = lambda: None,
+    ahead: int | None = None,
+    begun: Mapping[Job, Future[Ending]] | None = None,
 ) -> list[Ending]:
     """Perform jobs, in the order given as far as the executor keeps it.
 
@@ -32,6 +35,9 @@ def execute(
         told: is called after every job.
         lost: exceptions by which the executor says that it gave a job up because its workers died.
         check: called every second; raises when the engine is gone without a word.
+        ahead: jobs that are handed out at a time, for an executor without priorities, so that others who use it need
+            not wait for all of them; None: all at once.
+        begun: further jobs, which somebody else has handed out.
 
     Returns:
         What came of each job, in the order of their ends.
@@ -40,12 +46,15 @@ def execute(
         RunError: the execution cannot go on. What was not begun is cancelled; what was done is kept.
         KeyboardInterrupt: likewise. Ending the processes under way is the caller's.
     """
-    waiting: dict[Future[Ending], Job] = {}
+    others = {future: job for job, future in (begun or {}).items()}
+    waiting: dict[Future[Ending], Job] = dict(others)
+    left = deque(jobs)
     endings: list[Ending] = []
     try:
-        for job in jobs:
-            waiting[executor.submit(perform, job)] = job
-        while waiting:
+        while waiting or left:
+            while left and (ahead is None or len(waiting.keys() - others.keys()) < ahead):
+                job = left.popleft()
+                waiting[executor.submit(perform, job)] = job
             over, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in over:
                 if future.cancelled():
@@ -65,6 +74,8 @@ def execute(
 def _ending(job: Job, future: Future[Ending], lost: tuple[type[Exception], ...]) -> Ending:
     try:
         return future.result()
+    except RunError:
+        raise
     except lost as cause:
         attempt = make_attempt("worker lost", str(cause).strip().splitlines()[0][:500] if str(cause) else "")
         add_attempt(job.folder, attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -54,7 +55,7 @@ def test_a_run_sees_its_own_device_alone(
     job_of: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(attempt, "visible_devices", lambda: ("5", "7"))
-    monkeypatch.setattr(slots.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     code = (
         "import os, sys, time; from pathlib import Path; time.sleep(1); "
         "Path(sys.argv[1]).write_text(os.environ['CUDA_VISIBLE_DEVICES'])"

@@ -18,8 +18,8 @@ import pytest
 from nas360.bench.failures import add_attempt, make_attempt
 from nas360.cli import main
 
-GRID = ("--methods", "wrn,autodl", "--tasks", "ninapro", "--seeds", "0,1", "--budget", "smoke", "--synthetic")
-GRID = (*GRID, "--max-steps", "1", "--device", "cpu", "--threads", "1")
+OPTIONS = "--methods wrn,autodl --tasks ninapro --seeds 0,1 --budget smoke --synthetic --max-steps 1 --device cpu"
+GRID = (*OPTIONS.split(), "--threads", "1")
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -1,0 +1,174 @@
+"""Searches whose trials are independent, ASHA's: each trial is a job of the engine's like any other run.
+
+The search itself, which only says what is to be tried next, is a thread of the client. When it is over, the run is
+performed as all others are: it finds its search done in the folder, and trains what was found.
+"""
+
+from __future__ import annotations
+
+import pickle
+import uuid
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from filelock import FileLock
+
+from nas360.bench.attempt import ATTEMPT_LOCK, Ending, Job, perform
+from nas360.bench.call import PROGRAM, written
+from nas360.bench.failures import add_attempt, make_attempt
+from nas360.bench.grid import Cell, Grid
+from nas360.bench.place import Place
+from nas360.errors import RunError, UserError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FOLDER = "trials"
+"""In a run's folder: what the processes of its trials print."""
+
+TRIES = 2
+"""How often a trial is begun whose process is killed from elsewhere, which may have meant another."""
+
+
+def has_trials(method_name: str) -> bool:
+    """Whether the method's search has independent trials."""
+    from nas360.baselines.algorithms.base import SharedOut
+    from nas360.baselines.method import get_method
+
+    search = get_method(method_name).search
+    return search is not None and isinstance(search.algorithm, SharedOut)
+
+
+class Trials(Executor):
+    """Performs calls as jobs of the engine's: watched, with a GPU each, ended at their limits.
+
+    Args:
+        engine: performs jobs.
+        run: the job of the run that the calls are for, whose limits and threads they have.
+        lost: exceptions by which the engine gives a job up.
+    """
+
+    def __init__(self, engine: Executor, run: Job, lost: tuple[type[Exception], ...]) -> None:
+        self._engine, self._run, self._lost = engine, run, lost
+        self._number = 0
+        self.broken: str | None = None
+        """Why the engine takes no more calls, if it does not."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See `Executor.submit`; arguments by position, all of which can be pickled."""
+        if kwargs:
+            raise TypeError("arguments by name are not passed on")
+        self._number += 1
+        folder = self._run.folder / FOLDER / str(self._number)
+        result = folder / f"{uuid.uuid4().hex}.pickle"
+        job = replace(
+            self._run,
+            name=f"trial {self._number} of {self._run.name}",
+            folder=folder,
+            result=result,
+            arguments=(str(result), written(fn, *args)),
+            program=PROGRAM,
+        )
+        outer: Future[T] = Future()
+        self._begin(job, outer, TRIES)
+        return outer
+
+    def _begin(self, job: Job, outer: Future[Any], tries: int) -> None:
+        inner = self._engine.submit(perform, job)
+        outer.add_done_callback(lambda _: inner.cancel())
+        inner.add_done_callback(lambda _: self._pass_on(job, inner, outer, tries - 1))
+
+    def _pass_on(self, job: Job, inner: Future[Ending], outer: Future[Any], tries: int) -> None:
+        if outer.done():
+            return
+        try:
+            ending = inner.result()
+        except (CancelledError, Exception) as cause:
+            outer.set_exception(self._died(str(cause)) if isinstance(cause, self._lost) else self._broke(str(cause)))
+            return
+        failure = ending.failure
+        if failure is not None and failure.reason in ("killed", "busy") and tries:
+            self._begin(job, outer, tries)
+        elif failure is not None:
+            raised = failure.reason == "raised"
+            outer.set_exception(RunError(failure.message) if raised else self._died(failure.message))
+        elif ending.kind != "done":
+            outer.set_exception(self._broke(ending.message or ending.kind))
+        else:
+            try:
+                outer.set_result(pickle.loads(job.result.read_bytes()))
+            except (OSError, pickle.UnpicklingError, EOFError) as cause:
+                outer.set_exception(self._broke(str(cause)))
+            job.result.unlink(missing_ok=True)
+
+    def _died(self, message: str) -> Exception:
+        from nas360.baselines.local_workers import WorkerDied
+
+        return WorkerDied(message)
+
+    def _broke(self, message: str) -> Exception:
+        self.broken = message
+        return RunError(message)
+
+
+def search_then_run(
+    place: Place,
+    grid: Grid,
+    cell: Cell,
+    job: Job,
+    engine: Executor,
+    trials: Executor,
+    lost: tuple[type[Exception], ...],
+) -> Ending:
+    """Search in this thread, with the trials performed by the engine; then have the engine perform the run.
+
+    Args:
+        place: of the benchmark.
+        grid: its grid.
+        cell: the run.
+        job: of the run.
+        engine: performs the run.
+        trials: performs its trials.
+        lost: exceptions by which the engine gives a job up.
+
+    Raises:
+        RunError: the engine is at an end.
+    """
+    from nas360.baselines.failure import TrainingError
+    from nas360.baselines.run import search
+    from nas360.loaders.data import load_task
+
+    settings = grid.settings
+    shared = Trials(trials, job, lost)
+    try:
+        with _locked(job.folder):
+            if not job.result.exists():
+                search(
+                    cell.method,
+                    load_task(cell.task, place.dataset(grid, cell.task)),
+                    cell.seed,
+                    job.folder,
+                    settings.budget,
+                    settings.device,
+                    max_steps=settings.max_steps,
+                    executor=shared,
+                    trial_threads=settings.threads,
+                )
+    except TrainingError:
+        pass  # the result is there and says so
+    except UserError as cause:
+        if shared.broken is not None:
+            raise RunError(f"{job.name}: {shared.broken}") from cause
+        attempt = make_attempt("raised", str(cause))
+        add_attempt(job.folder, attempt)
+        return Ending(job.name, "failed", failure=attempt)
+    return engine.submit(perform, job).result()
+
+
+def _locked(folder: Path) -> Any:
+    """So that the run shows as under way, and no second one begins in its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ATTEMPT_LOCK, thread_local=False)

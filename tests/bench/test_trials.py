@@ -1,0 +1,97 @@
+"""ASHA's trials as jobs of the engine: the same result, and what happens to a trial happens to it alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas360.baselines.local_workers import WorkerDied
+from nas360.baselines.run import run
+from nas360.bench.attempt import Ending, Job, end_all
+from nas360.bench.campaign import Campaign, plan_grid
+from nas360.bench.engine import local_engine
+from nas360.bench.grid import Grid, Settings
+from nas360.bench.jobs import Limits
+from nas360.bench.place import Place
+from nas360.bench.price import make_clock
+from nas360.bench.trials import Trials, has_trials
+from nas360.errors import RunError
+from nas360.loaders.data import load_task
+
+
+def test_searches_with_independent_trials_are_known() -> None:
+    assert {name: has_trials(name) for name in ("wrn", "wrn_asha", "gaea")} == {
+        "wrn": False,
+        "wrn_asha": True,
+        "gaea": False,
+    }
+
+
+def test_calls_come_back_with_what_they_return_or_raise(job_of: Callable[..., Job]) -> None:
+    with ThreadPoolExecutor(2) as engine:
+        trials = Trials(engine, job_of(time_limit=3.0), ())
+        fine, sleeps, dies = (
+            trials.submit(divmod, 17, 5),
+            trials.submit(time.sleep, 60),
+            trials.submit(os.abort),
+        )
+        refused = trials.submit(load_task, "egc")
+        assert fine.result(timeout=60) == (3, 2)
+        with pytest.raises(WorkerDied, match="ended after 3 s"):
+            sleeps.result(timeout=60)
+        with pytest.raises(WorkerDied, match="SIGABRT"):
+            dies.result(timeout=60)
+        with pytest.raises(RunError, match="Did you mean 'ecg'"):
+            refused.result(timeout=60)
+        assert trials.broken is None
+    assert not list(job_of().folder.rglob("*.pickle"))
+
+
+def test_a_call_that_somebody_else_kills_is_made_again(job_of: Callable[..., Job], tmp_path: Path) -> None:
+    # the first time there is no such file, and the process kills itself
+    met = f"__import__('pathlib').Path({str(tmp_path / 'met')!r})"
+    code = f"7 if {met}.exists() else ({met}.touch(), __import__('os').kill(__import__('os').getpid(), 9))"
+    with ThreadPoolExecutor(1) as engine:
+        assert Trials(engine, job_of(), ()).submit(eval, code).result(timeout=60) == 7
+
+
+def test_calls_of_an_execution_that_was_ended_break_off(job_of: Callable[..., Job]) -> None:
+    end_all("ended")
+    with ThreadPoolExecutor(1) as engine:
+        trials = Trials(engine, job_of(call="ended"), ())
+        with pytest.raises(RunError, match="stopped"):
+            trials.submit(divmod, 1, 1).result(timeout=10)
+        assert trials.broken == "stopped"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_run_with_shared_trials_comes_to_the_same(tmp_path: Path) -> None:
+    place = Place(tmp_path / "bench")
+    settings = Settings(budget="small", max_steps=50, synthetic=True, device="cpu", threads=1)
+    grid = Grid(methods=("wrn", "wrn_asha"), tasks=("satellite",), seeds=(0,), settings=settings)
+    stored = plan_grid(place, grid, None)
+    place.write(stored)
+    campaign = Campaign(place, stored, Limits(), make_clock([], 1e9), shared_seconds=0.0)
+    endings: list[Ending] = []
+    with local_engine(2) as engine:
+        campaign.perform(
+            engine, campaign.missing(campaign.states(), retry_failed=False), lambda _, ending: endings.append(ending)
+        )
+    states = campaign.states()
+    assert [state.state for state in states] == ["done", "done"], endings
+    folder = place.folder(stored.cells[1])
+    trials = list((folder / "trials").iterdir())
+    assert len(trials) > 1
+
+    alone = tmp_path / "alone"
+    data = load_task("satellite", place.twin("satellite"))
+    run("wrn_asha", data, 0, alone, "small", "cpu", max_steps=50)
+    one, other = (np.load(path / "predictions.npz")["predictions"] for path in (folder, alone))
+    assert np.array_equal(one, other)
