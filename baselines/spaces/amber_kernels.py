@@ -150,7 +150,7 @@ class _MaxPool(torch.autograd.Function):
         left, of_input = gradient.clone(), torch.zeros_like(padded)
         for offset in range(4):
             part = left * (padded[offset : offset + length] == out)
-            of_input[offset : offset + length] += part
+            of_input[offset : offset + length].add_(part)
             left -= part
         return of_input[1 : 1 + length]
 

@@ -193,7 +193,7 @@ class _Fan(torch.autograd.Function):
             to_weights.append(to_weight)
         out = image(to_x, _sizes(x))
         if ctx.stride == 2:
-            out[:, :, ::2, ::2] += image(to_coarse, _sizes(coarse))
+            out[:, :, ::2, ::2].add_(image(to_coarse, _sizes(coarse)))
         return out, None, None, None, *to_weights
 
 
@@ -236,7 +236,7 @@ class _Windows(torch.autograd.Function):
         to_signal = gradient.new_zeros(n, length + 2 * pad, ctx.parts, channels // ctx.parts)
         for tap in range(ctx.taps):
             start = tap * ctx.dilation
-            to_signal[:, start : start + stop : ctx.stride] += seen[:, :, :, tap]
+            to_signal[:, start : start + stop : ctx.stride].add_(seen[:, :, :, tap])
         to_x = to_signal[:, pad : pad + length].flatten(2)
         return to_x.permute(0, 2, 1).unsqueeze(3), None, None, None, None
 
@@ -384,5 +384,5 @@ class _EvenOdd(torch.autograd.Function):
         to_x = image(to_even.new_zeros(n * height * width, channels), (n, height, width))
         to_x[:, :, ::2, ::2] = to_even
         part = to_x[:, :, 1::2, ctx.across :: 2]
-        part += to_odd[:, :, : part.shape[2], : part.shape[3]]
+        part.add_(to_odd[:, :, : part.shape[2], : part.shape[3]])
         return to_x, None

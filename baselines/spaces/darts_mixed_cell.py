@@ -25,7 +25,8 @@ from nas360.baselines.spaces.darts_kernels import (
 )
 from nas360.baselines.spaces.darts_norms import Norms, Running
 from nas360.baselines.spaces.darts_preparation import Preparation, uniform
-from nas360.baselines.spaces.darts_products import mix, norm_relu, pass_by, spread
+from nas360.baselines.spaces.darts_products import mix, norm_relu
+from nas360.baselines.spaces.darts_sums import Nodes, pass_by, spread
 from nas360.baselines.spaces.darts_terms import Convolved, Pooled, Term
 
 ROUNDS = ((0, 1), (2,), (3,), (4,))
@@ -135,20 +136,20 @@ class SupernetCell(nn.Module):
             (n, 4 · width, *ceil(space / stride)), channels-last.
         """
         source = torch.cat([self.pre_0(before_last), self.pre_1(last)], dim=1)
-        start, done = 0, []
-        waiting: Tensor | None = None
+        start, nodes, waiting = 0, Nodes(self.width), None
         for sources in ROUNDS:
-            nodes = NODES - max(0, sources[0] - 1)
-            count = len(sources) * nodes
-            weights = mixture[start : start + count], edges[start : start + count]
+            count = NODES - max(0, sources[0] - 1)
+            stop = start + len(sources) * count
             # a reduction cell's inputs are twice as large as its nodes
             stride = 2 if self.reduce and start == 0 else 1
-            out, shape = self._round(source, waiting, start, nodes, *weights, stride=stride)
-            node, waiting = torch.split(out, [self.width, out.shape[1] - self.width], dim=1)
-            done.append(node)
-            source = image(node, shape)
-            start += count
-        return image(torch.cat(done, dim=1), shape)
+            edges_of = mixture[start:stop], edges[start:stop]
+            waiting, shape = self._round(source, waiting, start, count, *edges_of, stride=stride)
+            if count > 1:
+                node, waiting = nodes.take(waiting)
+                source = image(node, shape)
+            start = stop
+        assert waiting is not None  # there are rounds
+        return image(nodes.all(waiting), shape)
 
     def _round(
         self,
@@ -165,7 +166,7 @@ class SupernetCell(nn.Module):
 
         Args:
             source: (n, sources · width, height, width), channels-last.
-            waiting: (positions, nodes · width), what earlier rounds made of them, or None.
+            waiting: (positions, nodes · width), what earlier rounds made of them, to be added to; or None.
             start: the round's first edge.
             nodes: how many nodes it adds to.
             mixture: (sources · nodes, 8) weights of candidates.
@@ -212,11 +213,8 @@ class SupernetCell(nn.Module):
         assert total is not None  # there is at least one chunk
         if light and not self._narrow(nodes):
             total = total + mix(light, mixture, to_node)
-        if c == width:
-            return (total if waiting is None else waiting + total), shape
-        assert waiting is not None  # some channels pass by
         # the shuffle of channels puts the mixed ones at every K-th place
-        return spread(waiting, total, width // c), shape
+        return (total if waiting is None else spread(waiting, total, width // c)), shape
 
     def _skipping(self, mixture: Tensor, edges: Tensor, sources: int, nodes: int) -> Tensor:
         """(sources · width, nodes · width): how much of each source's channels goes to the nodes as it is."""

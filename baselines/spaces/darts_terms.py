@@ -124,7 +124,7 @@ class _BegunConvolved:
         to_scaled = torch.bmm(to_products.view(groups, inputs, -1), self.places.transpose(1, 2))
         to_mixed = torch.addcmul((to_scaled * normal.scaled).sum(dim=1), to_sum, normal.shift)
         of_edges = to_mixed.view(sources, operations, edges, -1).sum(dim=3).transpose(1, 2)
-        to_mixture.view(sources, edges, -1)[:, :, self.columns] += of_edges
+        to_mixture.view(sources, edges, -1)[:, :, self.columns].add_(of_edges)
         to_weight, square, row = normal.back(
             to_scaled.mul_(self.mixed.unsqueeze(1)), to_sum * self.mixed, learn=learn
         )
@@ -197,7 +197,7 @@ class _BegunPooled:
         of_nodes = to_shift.view(-1, channels)
         grid = to_products.view(operations, sources, channels, -1, channels)
         to_weight = torch.addcmul(grid.diagonal(dim1=2, dim2=4), self.mean, of_nodes, value=-1).mul_(self.scale)
-        to_mixture[:, self.columns] += to_weight.sum(dim=3).view(operations, -1).T
+        to_mixture[:, self.columns].add_(to_weight.sum(dim=3).view(operations, -1).T)
         if not self.training:
             return
         slope = (to_weight * self.mixed).sum(dim=2, keepdim=True).mul_(self.scale).mul_(self.scale).div_(-self.rows)
