@@ -144,7 +144,8 @@ def make_plan(
     else:
         recipe = fit_batch(shortened(recipe, dense, changes), n_train, changes)
         if optimiser is not None:
-            changes.append(f"tuned: {', '.join(differences(plain(recipe.optimiser), plain(optimiser)))}")
+            tuned = differences(plain(recipe.optimiser), plain(optimiser))
+            changes.append(f"tuned: {', '.join(tuned) or 'the recipe as it is was best'}")
             recipe = replace(recipe, optimiser=optimiser)
         per_epoch = n_train // recipe.batch_size
         most = min(recipe.epochs * per_epoch, MOST_STEPS[budget])
