@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from nas360.baselines.local_workers import LocalWorkers
 from nas360.cli import app, main
 from nas360.loaders import TASKS
 from nas360.loaders.prepare import prepare
@@ -112,6 +116,37 @@ def test_bad_flags(
     assert message in told
     assert "the data of ecg is synthetic" not in told, "nothing is said of data before the flags are right"
     assert not out.exists()
+
+
+def test_workers_share_the_threads_and_only_trials(
+    ecg: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    asked: list[dict[str, Any]] = []
+
+    def never(*arguments: Any, **options: Any) -> SimpleNamespace:
+        asked.append(options)
+        if options["executor"] is not None:
+            # its processes are started when they are needed
+            assert options["executor"].submit(os.getpid).result() != os.getpid()
+        return SimpleNamespace(results=())
+
+    monkeypatch.setattr("nas360.baselines.run.run", never)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: asked.append({"threads": number}))
+    common = ("run", "wrn_asha", "--task", "ecg", "--data", str(ecg), "--device", "cpu", "--out", str(tmp_path))
+    assert call(capsys, *common)[0] == 0
+    assert (asked[0]["executor"], asked[0]["trial_threads"], asked[0]["trial_seconds"]) == (None, 8, None)
+    assert call(capsys, *common, "--workers", "3", "--trial-seconds", "90")[0] == 0
+    assert isinstance(asked[1]["executor"], LocalWorkers)
+    assert (asked[1]["trial_threads"], asked[1]["trial_seconds"]) == (2, 90.0)
+    assert call(capsys, *common, "--workers", "2", "--threads", "1")[0] == 0
+    assert asked[2] == {"threads": 1} and asked[3]["trial_threads"] == 1
+    for method in ("gaea", "wrn"):
+        code, _, told = call(capsys, "run", method, "--task", "ecg", "--data", str(ecg), "--workers", "2")
+        assert code == 2 and f"such as wrn_asha's; {method} has none. Leave --workers out" in told
+    assert len(asked) == 4
 
 
 def test_an_interruption_says_how_to_go_on(
