@@ -53,7 +53,7 @@ SPACE = SamplingSpace({})
 def seconds_of(job: Job, scale: float = 1.0) -> float:
     """Of a job, log-uniform; always the same."""
     share = float(derive(0, "bench", "seconds", job.trial, job.rung).random())
-    return scale * SHORTEST * (LONGEST / SHORTEST) ** share
+    return float(scale * SHORTEST * (LONGEST / SHORTEST) ** share)
 
 
 MEAN_SECONDS = (LONGEST - SHORTEST) / 2.9957  # over the logarithm of 20
