@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def bench(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The benchmark's folder.")] = Path("benchmark"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The benchmark's folder.")] = Path("benchmark"),
     methods: Annotated[
         str | None, typer.Option("--methods", help="Names, with commas; all: the paper's seven.  \\[default: all]")
     ] = None,

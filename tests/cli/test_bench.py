@@ -164,6 +164,7 @@ def test_status_of_nothing_says_how_to_begin(call: Call, tmp_path: Path) -> None
     assert "holds no benchmark" in told
 
 
+@pytest.mark.slow
 def test_a_client_that_is_killed_leaves_nothing_behind_and_another_goes_on(
     finished: Path, tmp_path: Path, call: Call
 ) -> None:
