@@ -92,3 +92,22 @@ def test_a_preparation_that_is_killed_again_and_again_ends_whole(real_data: Path
     for path in (tmp_path / "unbroken").rglob("*"):
         if path.is_file():
             assert (out / path.relative_to(tmp_path / "unbroken")).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("task", ["ninapro", "psicov"])
+def test_gaea_searches_real_data_and_what_it_found_can_be_read(task: str, real_data: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / task, tmp_path / "runs" / "gaea" / task / "seed0"
+    _nas360("prepare", task, "--raw", real_data / task, "--out", data)
+    # how good it gets in so few steps says nothing; that the way from raw files to a result is open does
+    _nas360("run", "gaea", "--task", task, "--data", data, "--budget", "smoke", "--out", out)
+    _nas360("validate", out / "result.json")
+    (row,) = json.loads((out / "result.json").read_text())["results"]
+    assert row["status"] == "ok" and row["dataset"]["provenance"] in ("official", "partial")
+    assert _score(out / "predictions.npz", task, data) == pytest.approx(row["score"], abs=1e-9)
+    about = json.loads(_nas360("info", "gaea", "--task", task, "--architecture", out / "architecture.json", "--json"))
+    assert about["parameters"] == row["architecture"]["params"] > 0
+    shown = json.loads(_nas360("show", out, "--json"))
+    assert shown["state"] == "finished" and shown["search"]["entries"][-1]["mixture"]
+    assert (out / "architecture.svg").read_text().startswith("<svg")
+    _nas360("report", tmp_path / "runs", "--format", "markdown")
+    assert row["architecture"]["id"].split("|")[0] in (tmp_path / "runs" / "report.md").read_text().replace("\\", "")
