@@ -42,7 +42,8 @@ def test_links_lead_to_the_top_folders(repository: Path) -> None:
 def test_top_level_is_the_users(repository: Path) -> None:
     found = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=True)
     allowed = {"nas360", "dataset_cards", "loaders", "baselines", "bench", "leaderboard", "tests"}
-    allowed |= {"pyproject.toml", "README.md", "LICENSE", "Makefile", "CHANGELOG.md", "CONTRIBUTING.md", ".gitignore", ".ci"}
+    allowed |= {"pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile"}
+    allowed |= {".gitignore", ".ci"}
     assert {path.split("/")[0] for path in found.stdout.split()} <= allowed
 
 
