@@ -136,7 +136,9 @@ class DenseBlock:
             architecture = self.sampling.draw(table, rng)
             if self.parameters(architecture, spec) <= allowed:
                 return architecture
-        raise RunError(f"none of {DRAWS} random networks has at most {allowed} parameters. Hold them against a larger one")
+        raise RunError(
+            f"none of {DRAWS} random networks has at most {allowed} parameters. Hold them against a larger one"
+        )
 
     def parameters(self, architecture: DenseBlockArchitecture, spec: TaskSpec) -> int:
         """Numbers that a network learns."""

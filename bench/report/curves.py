@@ -108,7 +108,7 @@ def curves(runs: Runs, methods: Sequence[str], known: Looks) -> Section:
     if blocks:
         blocks.append(
             Note(
-                "Across: passes over the data, or steps where a search counts none. A method has one colour in all "
+                "Across: passes over the data, and steps for candidates. A method has one colour in all "
                 "pictures, and a curve for each seed. Searches are scored on the validation split by the task's error; "
                 "losses of different recipes do not compare."
             )
@@ -120,7 +120,8 @@ def _curves(runs: Sequence[Run], quantity: Quantity) -> Iterator[Curve]:
     for run in runs:
         log = None if run.history is None else quantity.log(run.history)
         told = [
-            (float(entry.step) if entry.epoch is None else entry.epoch, value)
+            # not every search of candidates counts passes, but all of them steps
+            (float(entry.step) if entry.epoch is None or quantity.running else entry.epoch, value)
             for entry in ([] if log is None else log.entries)
             if (value := quantity.value(entry)) is not None and abs(value) < GREATEST
         ]

@@ -361,3 +361,14 @@ def test_the_summary_says_where_it_ran_only_where_that_is_known(make: Make, tmp_
     for hours, told in ((None, "| 2.0 min |"), (0.0, "| 2.0 min, on processors alone |"), (1.5, "| 2.0 min, 1.50 GPU")):
         make("wrn", "ecg", cost=cost if hours is None else {**cost, "gpu_hours": hours})
         assert told in to_markdown(make_report(tmp_path))
+
+
+def test_candidates_of_all_searches_stand_at_their_steps(make: Make, tmp_path: Path) -> None:
+    from nas360.bench.report.curves import QUANTITIES, _curves
+
+    (candidates,) = [quantity for quantity in QUANTITIES if quantity.running]
+    for method, more in (("darts_random", {}), ("wrn_asha", {"epoch": 0.5})):
+        entry = {"step": 7, "candidate": 0, "validation_error": 0.5, **more}
+        write_log(make(method, "ecg"), "search.jsonl", {"method": method, "task": "ecg", "seed": 0}, entry)
+    points = [curve.points for curve in _curves(read_runs(tmp_path).all, candidates)]
+    assert points == [((7.0, 0.5),), ((7.0, 0.5),)]
