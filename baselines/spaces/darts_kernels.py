@@ -223,8 +223,9 @@ class _Windows(torch.autograd.Function):
         ctx.shape, ctx.taps, ctx.dilation, ctx.stride, ctx.parts = x.shape, taps, dilation, stride, parts
         pad, span = dilation * (taps // 2), dilation * (taps - 1) + 1
         signal = functional.pad(x.permute(0, 2, 3, 1).flatten(1, 2), (0, 0, pad, pad))
-        seen = signal.unfold(1, span, stride)[..., ::dilation].unflatten(2, (parts, -1))
-        return seen.transpose(3, 4).reshape(-1, taps * x.shape[1])
+        seen = signal.unfold(1, span, stride)[..., ::dilation]
+        by_part = seen.view(*seen.shape[:2], parts, -1, taps)
+        return by_part.transpose(3, 4).reshape(-1, taps * x.shape[1])
 
     @staticmethod
     @once_differentiable

@@ -63,7 +63,7 @@ def by_source(operations: list[Tensor], sources: int) -> Tensor:
     """What each operation has for each edge, (edges, …) by source, as (sources · operations · edges, …)."""
     if sources == 1:
         return torch.cat(operations)
-    return torch.stack([each.unflatten(0, (sources, -1)) for each in operations], dim=1).flatten(0, 2)
+    return torch.stack([each.view(sources, -1, *each.shape[1:]) for each in operations], dim=1).flatten(0, 2)
 
 
 CHUNK = 128
@@ -123,7 +123,9 @@ class SupernetCell(nn.Module):
     place_mixed: Tensor
     place_past: Tensor
 
-    def forward(self, before_last: Tensor, last: Tensor, mixture: Tensor, edges: Tensor) -> Tensor:
+    def forward(
+        self, before_last: Tensor, last: Tensor, mixture: Tensor, edges: Tensor, *, active: bool = False
+    ) -> Tensor:
         """The cell's output.
 
         Args:
@@ -131,6 +133,7 @@ class SupernetCell(nn.Module):
             last: (n, last, *space), the same.
             mixture: (14, 8), the weight of every candidate in its node's sum, rows as `ROWS`.
             edges: (14,), the weight of every edge.
+            active: whether the output goes through ReLU, as what other cells take has to.
 
         Returns:
             (n, 4 · width, *ceil(space / stride)), channels-last.
@@ -149,7 +152,7 @@ class SupernetCell(nn.Module):
                 source = image(node, shape)
             start = stop
         assert waiting is not None  # there are rounds
-        return image(nodes.all(waiting), shape)
+        return image(nodes.all(waiting, active=active), shape)
 
     def _round(
         self,
@@ -288,10 +291,11 @@ class SupernetCell(nn.Module):
             # as always behind `_fan`
             weight = torch.cat([points for _, points in lasts])
             return [Convolved([x for x, _ in lasts], weight, running, columns(*CONVOLUTIONS))]
-        return [
-            Convolved([x], points, running.operations(place * len(names), len(names)).by_source(sources), columns(*names), sources)
-            for place, ((x, points), names) in enumerate(zip(lasts, PAIRS.values(), strict=True))
-        ]
+        terms: list[Term] = []
+        for (x, points), names in zip(lasts, PAIRS.values(), strict=True):
+            own = running.operations(len(names) * len(terms), len(names)).by_source(sources)
+            terms.append(Convolved([x], points, own, columns(*names), sources))
+        return terms
 
     def _taps(self, names: tuple[str, ...], stage: int, rows: slice, sources: int) -> Tensor:
         """Kernels of a pair's candidates, (sources · 2 · edges · c, 1, 5, 5) or (…, 5, 1)."""

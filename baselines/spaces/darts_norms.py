@@ -59,7 +59,7 @@ class Running:
         """(candidates, edges · channels) as (sources, candidates, edges of each source · channels), views."""
         if sources == 1:
             return self
-        mean, variance = (each.unflatten(1, (sources, -1)).transpose(0, 1) for each in (self.mean, self.variance))
+        mean, variance = (each.view(each.shape[0], sources, -1).transpose(0, 1) for each in (self.mean, self.variance))
         return Running(mean, variance, self.training)
 
     def learn(self, mean: Tensor, variance: Tensor, rows: int) -> None:
@@ -158,7 +158,7 @@ class Normal:
     def __init__(self, xs: Sequence[Tensor], weight: Tensor, running: Running) -> None:
         self.shape, self.matrices = weight.shape, len(xs)
         self.weight = pack(weight, len(xs))
-        groups, inputs, outputs = self.weight.shape
+        groups, _, outputs = self.weight.shape
         self.rows, self.training = xs[0].shape[0], running.training
         if running.training:
             self.mean, covariance = self._moments(xs)

@@ -44,13 +44,14 @@ class Nodes:
         self.taken += 1
         return out
 
-    def all(self, last: Tensor) -> Tensor:
+    def all(self, last: Tensor, *, active: bool) -> Tensor:
         """All the nodes, (rows, all nodes · width).
 
         Args:
             last: (rows, width), the one that was not taken.
+            active: whether ReLU follows.
         """
-        out: Tensor = _All.apply(last, self)
+        out: Tensor = _All.apply(last, self, active)
         return out
 
 
@@ -79,21 +80,29 @@ class _All(torch.autograd.Function):
     """`Nodes.all`."""
 
     @staticmethod
-    def forward(ctx: Any, last: Tensor, nodes: Nodes) -> Tensor:
-        ctx.nodes = nodes
+    def forward(ctx: Any, last: Tensor, nodes: Nodes, active: bool) -> Tensor:
+        ctx.nodes, ctx.active = nodes, active
         assert nodes.whole is not None  # some node was taken
         whole = nodes.whole
-        # the cell's output keeps the memory; the graph need not
+        # the nodes and the cell's output keep the memory as long as it is needed
         nodes.whole = None
-        return whole.data
+        if not active:
+            return whole.data
+        out = whole.relu()
+        ctx.save_for_backward(out)
+        return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         nodes = ctx.nodes
-        # a matrix of our own, for it is added to
-        nodes.gradient = gradient.clone(memory_format=torch.contiguous_format)
-        return nodes.gradient[:, nodes.taken * nodes.width :], None
+        # a matrix of our own in either case, for it is added to
+        if ctx.active:
+            (out,) = ctx.saved_tensors
+            nodes.gradient = torch.ops.aten.threshold_backward(gradient.contiguous(), out, 0)
+        else:
+            nodes.gradient = gradient.clone(memory_format=torch.contiguous_format)
+        return nodes.gradient[:, nodes.taken * nodes.width :], None, None
 
 
 def pass_by(source: Tensor, coefficients: Tensor, sums: Tensor | None, parts: tuple[int, int]) -> tuple[Tensor, Tensor]:

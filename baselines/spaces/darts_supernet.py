@@ -157,10 +157,9 @@ class DartsSupernet(nn.Module):
             for kind in self.kinds:
                 alpha, beta = self._weights(kind)
                 weights[kind] = (alpha * beta.unsqueeze(1))[self.rows], beta[self.rows]
-            active = before = last.relu()
+            before = last = last.relu()
             for index, cell in enumerate(self.cells):
-                last = cell(before, active, *weights["reduce" if index in self.reducing else "normal"])
-                if index + 1 < len(self.cells):
-                    before, active = active, last.relu()
+                mixture = weights["reduce" if index in self.reducing else "normal"]
+                before, last = last, cell(before, last, *mixture, active=index + 1 < len(self.cells))
             out: Tensor = self.head(last.squeeze(3) if self.dims == 1 else last)
             return out

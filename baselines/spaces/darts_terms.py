@@ -101,15 +101,15 @@ class Convolved:
 class _BegunConvolved:
     def __init__(self, term: Convolved, mixture: Tensor, to_node: Tensor) -> None:
         self.normal = normal = Normal(term.xs, term.weight, term.running)
-        groups, inputs, outputs = normal.weight.shape
+        groups, _, outputs = normal.weight.shape
         self.columns, self.to_node = term.columns, to_node
         # (sources, operations, edges of each source)
-        chosen = mixture[:, term.columns].unflatten(0, (term.sources, -1)).transpose(1, 2)
+        chosen = mixture.view(term.sources, -1, mixture.shape[1])[:, :, term.columns].transpose(1, 2)
         self.shape = chosen.shape
         channels = to_node.shape[0] // mixture.shape[0]
         self.mixed = chosen.unsqueeze(3).expand(-1, -1, -1, channels).reshape(groups, outputs)
         # which node the edge adds to, for each column of each group
-        places = to_node.unflatten(0, (term.sources, 1, -1)).expand(-1, self.shape[1], -1, -1)
+        places = to_node.view(term.sources, 1, -1, to_node.shape[1]).expand(-1, self.shape[1], -1, -1)
         self.places = places.reshape(groups, outputs, -1)
         products = torch.bmm(normal.scaled * self.mixed.unsqueeze(1), self.places)
         self.products = products.view(len(term.xs), -1, products.shape[2])
@@ -125,9 +125,7 @@ class _BegunConvolved:
         to_mixed = torch.addcmul((to_scaled * normal.scaled).sum(dim=1), to_sum, normal.shift)
         of_edges = to_mixed.view(sources, operations, edges, -1).sum(dim=3).transpose(1, 2)
         to_mixture.view(sources, edges, -1)[:, :, self.columns].add_(of_edges)
-        to_weight, square, row = normal.back(
-            to_scaled.mul_(self.mixed.unsqueeze(1)), to_sum * self.mixed, learn=learn
-        )
+        to_weight, square, row = normal.back(to_scaled.mul_(self.mixed.unsqueeze(1)), to_sum * self.mixed, learn=learn)
         self._ways = self.products.transpose(1, 2), square, row
         return to_weight
 
