@@ -9,14 +9,14 @@ import importlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nas360.bench.attempt import end_all
+from nas360.bench.attempt import Ending, Job, end_all, perform
 from nas360.bench.slots import visible_devices
 from nas360.errors import MissingExtraError, RunError
 from nas360.loaders.workers import available_cores
@@ -42,7 +42,7 @@ class Engine:
 
     Attributes:
         executor: performs jobs.
-        urgent: likewise, and before those of the other, if the engine knows of that.
+        urgent: hands out a job that goes before others, where the engine has priorities.
         ahead: jobs to be handed out at a time, where it does not; None: all.
         here: whether jobs are performed on this machine.
         workers: jobs at a time, as far as is known.
@@ -54,7 +54,7 @@ class Engine:
     """
 
     executor: Executor
-    urgent: Executor
+    urgent: Callable[[Job], Future[Ending]]
     ahead: int | None
     here: bool
     workers: int
@@ -79,7 +79,7 @@ def local_engine(workers: int) -> Iterator[Engine]:
     try:
         yield Engine(
             executor=executor,
-            urgent=executor,
+            urgent=lambda job: executor.submit(perform, job),
             ahead=workers,
             here=True,
             workers=workers,
@@ -94,12 +94,13 @@ def local_engine(workers: int) -> Iterator[Engine]:
 
 
 @contextmanager
-def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]:
+def dask_engine(address: str, timeout_seconds: float = 20.0, workers_seconds: float = 60.0) -> Iterator[Engine]:
     """The workers of a Dask cluster.
 
     Args:
         address: of the scheduler, such as `tcp://10.0.0.1:8786`.
         timeout_seconds: for the scheduler to answer.
+        workers_seconds: for the first worker to come, which a queue may still hold.
 
     Raises:
         MissingExtraError: Dask is not installed.
@@ -120,7 +121,7 @@ def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]
             f"out to run here"
         ) from cause
     try:
-        workers = _workers(client, address)
+        workers = _workers(client, address, workers_seconds)
         try:
             threads = _threads(client, workers)
         except (ImportError, OSError, RuntimeError, KeyError) as cause:
@@ -128,7 +129,7 @@ def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]
                 f"the workers of {address} do not answer ({type(cause).__name__}: {cause}). See that they run, and "
                 f"that nas360 {__version__} is installed where they do"
             ) from cause
-        executor: Executor = client.get_executor(pure=False)
+        executor: Any = client.get_executor(pure=False)
 
         def check() -> None:
             if client.status != "running":
@@ -142,7 +143,7 @@ def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]
 
         yield Engine(
             executor=executor,
-            urgent=client.get_executor(pure=False, priority=1),
+            urgent=partial(executor.submit, perform, priority=1),
             ahead=None,
             here=False,
             workers=sum(workers.values()),
@@ -157,14 +158,16 @@ def dask_engine(address: str, timeout_seconds: float = 20.0) -> Iterator[Engine]
             client.close(timeout=5)
 
 
-def _workers(client: Any, address: str) -> dict[str, int]:
+def _workers(client: Any, address: str, seconds: float) -> dict[str, int]:
     """Address → threads of each worker."""
-    found = {name: int(worker["nthreads"]) for name, worker in client.scheduler_info(n_workers=-1)["workers"].items()}
-    if not found:
+    try:
+        client.wait_for_workers(1, timeout=seconds)
+    except TimeoutError as cause:
         raise RunError(
-            f"the scheduler at {address} has no workers yet. Begin some by `dask worker {address} --nthreads 1`"
-        )
-    return found
+            f"the scheduler at {address} has had no workers for {seconds:.0f} s. Begin some by `dask worker {address} "
+            f"--nthreads 1`"
+        ) from cause
+    return {name: int(worker["nthreads"]) for name, worker in client.scheduler_info(n_workers=-1)["workers"].items()}
 
 
 def _check_workers(client: Any, folder: Path) -> None:

@@ -25,6 +25,7 @@ from nas360.errors import RunError, UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Submit = Callable[[Job], Future[Ending]]
 
 FOLDER = "trials"
 """In a run's folder: what the processes of its trials print."""
@@ -46,13 +47,13 @@ class Trials(Executor):
     """Performs calls as jobs of the engine's: watched, with a GPU each, ended at their limits.
 
     Args:
-        engine: performs jobs.
+        submit_job: has the engine perform a job.
         run: the job of the run that the calls are for, whose limits and threads they have.
         lost: exceptions by which the engine gives a job up.
     """
 
-    def __init__(self, engine: Executor, run: Job, lost: tuple[type[Exception], ...]) -> None:
-        self._engine, self._run, self._lost = engine, run, lost
+    def __init__(self, submit_job: Submit, run: Job, lost: tuple[type[Exception], ...]) -> None:
+        self._submit_job, self._run, self._lost = submit_job, run, lost
         self._number = 0
         self.broken: str | None = None
         """Why the engine takes no more calls, if it does not."""
@@ -77,7 +78,7 @@ class Trials(Executor):
         return outer
 
     def _begin(self, job: Job, outer: Future[Any], tries: int) -> None:
-        inner = self._engine.submit(perform, job)
+        inner = self._submit_job(job)
         outer.add_done_callback(lambda _: inner.cancel())
         inner.add_done_callback(lambda _: self._pass_on(job, inner, outer, tries - 1))
 
@@ -120,7 +121,7 @@ def search_then_run(
     cell: Cell,
     job: Job,
     engine: Executor,
-    trials: Executor,
+    trials: Submit,
     lost: tuple[type[Exception], ...],
 ) -> Ending:
     """Search in this thread, with the trials performed by the engine; then have the engine perform the run.
@@ -131,7 +132,7 @@ def search_then_run(
         cell: the run.
         job: of the run.
         engine: performs the run.
-        trials: performs its trials.
+        trials: has the engine perform a trial.
         lost: exceptions by which the engine gives a job up.
 
     Raises:

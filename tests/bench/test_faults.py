@@ -137,7 +137,7 @@ def test_a_client_killed_again_and_again_comes_to_the_same(unbroken: Path, tmp_p
 def test_a_dask_cluster_comes_to_the_same(unbroken: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     folder = tmp_path / "bench"
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
         found = _bench(folder, *GRID.split(), "--scheduler", cluster.scheduler_address)
     assert found.returncode == 0, found.stderr
     assert _scores(folder) == _scores(unbroken)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import pytest
 
 from nas360.baselines.local_workers import WorkerDied
 from nas360.baselines.run import run
-from nas360.bench.attempt import Ending, Job, end_all
+from nas360.bench.attempt import Ending, Job, end_all, perform
 from nas360.bench.campaign import Campaign, plan_grid
-from nas360.bench.engine import local_engine
+from nas360.bench.engine import Engine, dask_engine, local_engine
 from nas360.bench.grid import Grid, Settings
 from nas360.bench.jobs import Limits
 from nas360.bench.place import Place
@@ -35,7 +36,7 @@ def test_searches_with_independent_trials_are_known() -> None:
 
 def test_calls_come_back_with_what_they_return_or_raise(job_of: Callable[..., Job]) -> None:
     with ThreadPoolExecutor(2) as engine:
-        trials = Trials(engine, job_of(time_limit=3.0), ())
+        trials = Trials(lambda job: engine.submit(perform, job), job_of(time_limit=3.0), ())
         fine, sleeps, dies = (
             trials.submit(divmod, 17, 5),
             trials.submit(time.sleep, 60),
@@ -58,21 +59,22 @@ def test_a_call_that_somebody_else_kills_is_made_again(job_of: Callable[..., Job
     met = f"__import__('pathlib').Path({str(tmp_path / 'met')!r})"
     code = f"7 if {met}.exists() else ({met}.touch(), __import__('os').kill(__import__('os').getpid(), 9))"
     with ThreadPoolExecutor(1) as engine:
-        assert Trials(engine, job_of(), ()).submit(eval, code).result(timeout=60) == 7
+        assert Trials(lambda job: engine.submit(perform, job), job_of(), ()).submit(eval, code).result(timeout=60) == 7
 
 
 def test_calls_of_an_execution_that_was_ended_break_off(job_of: Callable[..., Job]) -> None:
     end_all("ended")
     with ThreadPoolExecutor(1) as engine:
-        trials = Trials(engine, job_of(call="ended"), ())
+        trials = Trials(lambda job: engine.submit(perform, job), job_of(call="ended"), ())
         with pytest.raises(RunError, match="stopped"):
             trials.submit(divmod, 1, 1).result(timeout=10)
         assert trials.broken == "stopped"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_run_with_shared_trials_comes_to_the_same(tmp_path: Path) -> None:
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", ["here", "dask"])
+def test_a_run_with_shared_trials_comes_to_the_same(tmp_path: Path, kind: str) -> None:
     place = Place(tmp_path / "bench")
     settings = Settings(budget="small", max_steps=50, synthetic=True, device="cpu", threads=1)
     grid = Grid(methods=("wrn", "wrn_asha"), tasks=("satellite",), seeds=(0,), settings=settings)
@@ -80,7 +82,7 @@ def test_a_run_with_shared_trials_comes_to_the_same(tmp_path: Path) -> None:
     place.write(stored)
     campaign = Campaign(place, stored, Limits(), make_clock([], 1e9), shared_seconds=0.0)
     endings: list[Ending] = []
-    with local_engine(2) as engine:
+    with _engine(kind) as engine:
         campaign.perform(
             engine, campaign.missing(campaign.states(), retry_failed=False), lambda _, ending: endings.append(ending)
         )
@@ -95,3 +97,17 @@ def test_a_run_with_shared_trials_comes_to_the_same(tmp_path: Path) -> None:
     run("wrn_asha", data, 0, alone, "small", "cpu", max_steps=50)
     one, other = (np.load(path / "predictions.npz")["predictions"] for path in (folder, alone))
     assert np.array_equal(one, other)
+
+
+@contextmanager
+def _engine(kind: str) -> Iterator[Engine]:
+    if kind == "here":
+        with local_engine(2) as engine:
+            yield engine
+        return
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+        dask_engine(cluster.scheduler_address) as engine,
+    ):
+        yield engine
