@@ -26,6 +26,12 @@ RESULT = "result.json"
 NOT_RESULTS = frozenset({"architecture.json", "predictions.json"})
 """JSON files that lie in the folder of a run and are no results."""
 
+BENCHMARK = "bench.json"
+"""What makes a folder that of a benchmark."""
+
+BESIDE_RUNS = frozenset({BENCHMARK, "leaderboard.json", "data"})
+"""What a benchmark keeps beside its runs: what was asked for, their leaderboard, and made-up datasets."""
+
 BY_CONTENT = re.compile(r"[0-9a-f]{64}\.json")
 """Predictions of an entry, which are named by their content, are no results either."""
 
@@ -122,6 +128,14 @@ def is_foreign(path: Path) -> bool:
     return not isinstance(content, dict) or "schema_version" not in content
 
 
+def results_may_be_in(entries: Iterable[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    """Entries of a folder by name, without hidden ones, and of a benchmark's without those beside its runs."""
+    visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+    if any(entry.name == BENCHMARK for entry in visible):
+        return [entry for entry in visible if entry.name not in BESIDE_RUNS]
+    return visible
+
+
 @contextmanager
 def no_collection() -> Iterator[None]:
     """No garbage collection: while thousands of results are read, it would walk those already there again and again."""
@@ -143,8 +157,8 @@ def find_files(place: Path) -> list[Path]:
 
     Args:
         place: a file stands for itself. A folder stands for all regular files `*.json` below it, save hidden ones,
-            those in hidden folders, and those that a run leaves beside its result. A link to a file is followed, a
-            link to a folder is not.
+            those in hidden folders, and those that a run leaves beside its result, or a benchmark beside its runs. A
+            link to a file is followed, a link to a folder is not.
 
     Raises:
         ResultError: no such path, no regular file, or a folder that is without any or cannot be read.
@@ -160,7 +174,7 @@ def find_files(place: Path) -> list[Path]:
         try:
             # not `Path.walk`: an entry knows what it is, which saves a system call a file
             with os.scandir(waiting.pop()) as entries:
-                visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+                visible = results_may_be_in(entries)
         except OSError as cause:
             raise ResultError(f"{cause.filename}: cannot be read ({cause.strerror})") from cause
         waiting += [entry.path for entry in reversed(visible) if entry.is_dir(follow_symlinks=False)]

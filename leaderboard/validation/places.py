@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas360.fault_codes import PREFIX
 from nas360.faults import Fault, make
-from nas360.leaderboard.sources import BY_CONTENT, NOT_RESULTS, RESULT, is_foreign
+from nas360.leaderboard.sources import BY_CONTENT, NOT_RESULTS, RESULT, is_foreign, results_may_be_in
 from nas360.leaderboard.validation.check import check_files
 from nas360.task import TaskSpec
 
@@ -99,7 +99,7 @@ def _walk(folder: Path, max_files: int) -> _Found:
         inside = waiting.pop()
         try:
             with os.scandir(inside) as entries:
-                visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+                visible = results_may_be_in(entries)
         except OSError as cause:
             rule = f"cannot be read ({cause.strerror})"
             found.faults.append(replace(make("E001", "", rule, "check the rights"), file=inside))

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas360.bench.board import JSON
 from nas360.bench.grid import Grid, Settings, pairs, paper_methods, parse_names, parse_seeds
-from nas360.bench.place import Place, Stored, agree
+from nas360.bench.place import DATA, STORED, Place, Stored, agree
 from nas360.errors import RunError, UnknownNameError, UserError
+from nas360.leaderboard.sources import BENCHMARK, BESIDE_RUNS
 from nas360.loaders import TASKS
 
 SETTINGS = Settings(budget="smoke", threads=1)
@@ -108,3 +110,8 @@ def test_a_data_folder_must_hold_every_task(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no prepared dataset of ninapro\..*nas360 prepare ninapro --out"):
         Place(tmp_path).check_data(asked)
     Place(tmp_path).check_data(grid("wrn", "ecg", data=str(tmp_path)))
+
+
+def test_leaderboards_know_what_a_benchmark_keeps_beside_its_runs() -> None:
+    assert {STORED, DATA, JSON} == BESIDE_RUNS
+    assert BENCHMARK == STORED

@@ -16,6 +16,7 @@ from nas360.leaderboard.board import rank
 from nas360.leaderboard.profiles import profiles
 from nas360.leaderboard.sources import find_files, load_files
 from nas360.leaderboard.table import MARKS, build_table
+from nas360.leaderboard.validation.places import check_places
 from nas360.results import ResultFile, save_result
 from nas360.task import TaskSpec
 
@@ -225,6 +226,27 @@ def test_folders_give_results_and_not_the_rest(
     assert [path.name for path in find_files(tmp_path)] == ["other.json", "result.json"]
     twice = load_files([tmp_path, run / "result.json", tmp_path / "runs"])
     assert len(twice) == 2
+
+
+def test_a_benchmark_gives_its_runs_and_nothing_else(
+    tmp_path: Path, specs: Specs, make_row: MakeRow, make_file: MakeFile
+) -> None:
+    for name in ("bench.json", "leaderboard.json", "data/ecg/manifest.json", "data/ecg/info.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text("{}")
+    run = tmp_path / "runs" / "m" / "ecg" / "seed0"
+    # below the runs these names are nothing special
+    for path in (run / "result.json", run.with_name("data") / "result.json"):
+        save_result(path, make_file("m", [make_row("ecg", 0.5)]))
+    foreign: list[Path] = []
+    assert sorted(load_files([tmp_path], foreign)) == sorted(map(str, tmp_path.rglob("result.json")))
+    assert foreign == []
+    report = check_places([tmp_path], specs)
+    assert (len(report.files), report.foreign) == (2, ())
+    # without a benchmark, a folder of that name is one like any other
+    (tmp_path / "bench.json").unlink()
+    load_files([tmp_path], foreign)
+    assert {path.stem for path in foreign} == {"leaderboard", "manifest", "info"}
 
 
 @pytest.fixture
