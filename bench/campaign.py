@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from nas360.baselines.folder import default_folder
 from nas360.bench.attempt import Ending, Job
@@ -17,7 +18,8 @@ from nas360.bench.price import Clock, works_of
 from nas360.bench.slots import visible_devices
 from nas360.bench.states import CellState, Reader
 from nas360.bench.trials import has_trials, search_then_run
-from nas360.errors import RunError
+from nas360.errors import RunError, UserError
+from nas360.loaders.data import check_task
 
 MOST_SEARCHES = 16
 """Searches that tell their trials at a time; each is a thread that mostly waits."""
@@ -87,6 +89,26 @@ class Campaign:
         ]
         return sorted(wanted, key=lambda cell: (-self.clock.seconds(cell), cell.seed, str(cell)))
 
+    def check_data(self, cells: Sequence[Cell]) -> None:
+        """See that the data of these runs is there, before the first of them begins.
+
+        Raises:
+            RunError: that of some tasks is not.
+        """
+        grid = self.stored.grid
+        tasks = [] if grid.settings.synthetic else list(dict.fromkeys(cell.task for cell in cells))
+        with ThreadPoolExecutor(max(1, len(tasks))) as threads:  # each may be a question to the Hub
+            told = threads.map(lambda task: _fault(task, self.place.dataset(grid, task)), tasks)
+            faults = {task: fault for task, fault in zip(tasks, told, strict=True) if fault is not None}
+        if faults:
+            first = next(iter(faults))
+            raise RunError(
+                f"nothing was begun, for there is no data for {len(faults)} of {len(tasks)} tasks: "
+                f"{', '.join(faults)}. {faults[first]}. `nas360 prepare {first} --download` makes it; --data names a "
+                f"folder that has a prepared dataset for each task; --synthetic runs on tiny made-up twins; or leave "
+                f"these out of --tasks"
+            )
+
     def perform(self, engine: Engine, cells: Sequence[Cell], told: Callable[[Job, Ending], None]) -> None:
         """Make the twins that are missing, then run; whatever stops this, no process stays behind.
 
@@ -151,3 +173,12 @@ class Campaign:
             ahead=engine.ahead,
             begun=begun,
         )
+
+
+def _fault(task: str, folder: Path | None) -> str | None:
+    """Why a task's data cannot be opened; None where it can."""
+    try:
+        check_task(task, folder)
+    except UserError as fault:
+        return str(fault)
+    return None

@@ -246,14 +246,48 @@ def load_task(task: str, source: str | Path | None = None) -> TaskData:
     return _from_hub(chosen, repo, revision or (chosen.spec.revision if repo == chosen.spec.repo else "main"))
 
 
+def check_task(task: str, folder: Path | None = None) -> None:
+    """See that a task's data is there, without reading it; of a Hub repository the manifest alone is fetched.
+
+    Args:
+        task: the task's id.
+        folder: where it should be; None: where `load_task` looks by itself.
+
+    Raises:
+        UserError: what `load_task` would raise; what to do about data that is absent is left to the caller to say.
+    """
+    chosen = TASKS[task]
+    _ = chosen.loader
+    local = datasets_root() / task if folder is None else folder
+    if folder is not None or (local / MANIFEST).is_file():
+        TaskData(chosen, local, str(local))
+    else:
+        _described(chosen, chosen.spec.repo, chosen.spec.revision)
+
+
+class _AbsentError(DatasetError):
+    """Data that is neither here nor on the Hub."""
+
+
 def _from_hub(task: Task, repo: str, revision: str) -> TaskData:
+    try:
+        data = _described(task, repo, revision)
+        wanted = [glob.escape(file.path) for split in data.manifest.splits.values() for file in split.files]
+        _fetched(task, repo, data.folder.name, wanted)
+    except _AbsentError as absent:
+        raise DatasetError(
+            f"{absent}. Three ways out: `nas360 prepare {task.spec.id} --download` (or --raw DIR) from the official "
+            f"raw files; --data synthetic, in Python load_task({task.spec.id!r}, 'synthetic'), for a tiny made-up "
+            f"twin; or --data with a folder or repository that has it"
+        ) from absent.__cause__
+    return data
+
+
+def _described(task: Task, repo: str, revision: str) -> TaskData:
+    """A Hub repository whose manifest is here, so that another task's data is told before gigabytes are fetched."""
     folder = _fetched(task, repo, revision, [MANIFEST])
     # of a folder in the Hub's cache the name is the commit, which a branch may leave while the data comes
-    commit = folder.name
-    data = TaskData(task, folder, repo, commit)  # another task's data is told before gigabytes are fetched
-    wanted = [glob.escape(file.path) for split in data.manifest.splits.values() for file in split.files]
-    _fetched(task, repo, commit, wanted)
-    return data
+    return TaskData(task, folder, repo, folder.name)
 
 
 def _fetched(task: Task, repo: str, revision: str, patterns: list[str]) -> Path:
@@ -266,9 +300,6 @@ def _fetched(task: Task, repo: str, revision: str, patterns: list[str]) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as cause:
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         where = datasets_root() / task.spec.id if repo == task.spec.repo else f"a folder {repo}"
-        raise DatasetError(
-            f"the data of {task.spec.id!r} is neither in {where} nor on the Hub as {repo}@{revision} ({reason}). "
-            f"Three ways out: `nas360 prepare {task.spec.id} --download` (or --raw DIR) from the official raw files; "
-            f"--data synthetic, in Python load_task({task.spec.id!r}, 'synthetic'), for a tiny made-up twin; or --data "
-            f"with a folder or repository that has it"
+        raise _AbsentError(
+            f"the data of {task.spec.id!r} is neither in {where} nor on the Hub as {repo}@{revision} ({reason})"
         ) from cause

@@ -128,7 +128,10 @@ def bench(
         if dry_run:
             _show_plan(campaign, states, engine.workers, as_json, rate)
             return
+        campaign.check_data(campaign.missing(states, retry_failed=retry_failed))
         with place.locked():
+            if place.read() != there:
+                raise RunError(f"{place.stored} was changed by another nas360 bench just now. Ask again")
             if stored is not there:
                 place.write(stored)
             _perform(campaign, engine, retry_failed, quiet=as_json)

@@ -15,8 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas360.bench.campaign import plan_grid
 from nas360.bench.failures import add_attempt, make_attempt
+from nas360.bench.grid import Grid, Settings
+from nas360.bench.place import Place
 from nas360.cli import main
+from nas360.loaders import TASKS
+from nas360.loaders.twin import twin
 
 OPTIONS = "--methods wrn,autodl --tasks ninapro --seeds 0,1 --budget smoke --synthetic --max-steps 1 --device cpu"
 GRID = (*OPTIONS.split(), "--threads", "1")
@@ -156,6 +161,37 @@ def test_what_cannot_be_is_refused(call: Call, tmp_path: Path, arguments: tuple[
     assert code == 2
     assert said in told.replace("\n", " ")
     assert not (tmp_path / "bench").exists()
+
+
+def test_missing_data_is_noticed_before_anything_begins(call: Call, tmp_path: Path) -> None:
+    folder, data = tmp_path / "bench", tmp_path / "data"
+    asked = ("bench", folder, "--methods", "wrn", "--tasks", "ecg,ninapro", "--budget", "smoke", "--device", "cpu")
+    code, _, told = call(*asked)
+    assert code == 2
+    told = " ".join(told.split())
+    assert "nothing was begun, for there is no data for 2 of 2 tasks: ecg, ninapro." in told
+    assert "nas360/ecg@" in told, "where it was looked for"
+    assert not folder.exists()
+    assert call(*asked, "--dry-run")[0] == 0, "what it would cost can be asked without data"
+    # a benchmark that is gone on with looks again
+    for task in ("ecg", "ninapro"):
+        shutil.copytree(twin(TASKS[task]), data / task)
+    Place(folder).write(plan_grid(Place(folder), _grid(data), None))
+    shutil.rmtree(data / "ninapro")
+    code, _, told = call("bench", folder)
+    assert code == 2
+    assert "no data for 1 of 2 tasks: ninapro." in " ".join(told.split())
+    # data of another task is no data of this one
+    (data / "ecg").rename(data / "ninapro")
+    shutil.copytree(data / "ninapro", data / "ecg")
+    code, _, told = call("bench", folder)
+    assert "holds the task 'ecg', not 'ninapro'" in " ".join(told.split())
+    assert not (folder / "runs").exists()
+
+
+def _grid(data: Path) -> Grid:
+    settings = Settings(budget="smoke", data=str(data), device="cpu", threads=1)
+    return Grid(methods=("wrn",), tasks=("ecg", "ninapro"), seeds=(0,), settings=settings)
 
 
 def test_status_of_nothing_says_how_to_begin(call: Call, tmp_path: Path) -> None:
