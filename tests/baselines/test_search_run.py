@@ -44,7 +44,7 @@ def row_of(path: Path) -> SeedRow:
     return row
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """Stands for a kill."""
 
 

@@ -70,7 +70,7 @@ def test_a_filter_changes_the_table_and_is_announced(
     board = rank(build_table(paper, specs, [task for task in specs if task not in ("cifar100", "spherical")]))
     assert _names(driver) == [standing.line.name for standing in board.standings]
     medians = driver.execute_script(
-        "return [...document.querySelectorAll('#board-table .lead-number')].map((node) => Number(node.textContent))"
+        "return [...document.querySelectorAll('#board-table .lead-number')].map((node) => parseFloat(node.textContent))"
     )
     assert medians == [round(standing.median_rank, 2) for standing in board.standings]
     status = "return document.querySelector('[role=status][aria-live=polite]').textContent"
