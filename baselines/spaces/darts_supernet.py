@@ -18,13 +18,15 @@ What is done here instead:
 - Where the taps of a kernel are fewer than the edges and operations that look through them (a signal's five, with four
   or three nodes to go), first depthwise and 1×1 convolutions are one product of what the taps see.
 - All that is linear up to a node's sum (1×1 convolution, batch norm, mixture, edge weight, sum) is one product for
-  each candidate, with means and variances from the covariance of its input.
+  each candidate, with means and variances from the covariance of its input (`darts_norms`, `darts_terms`). Batch norms
+  that are due at the same moment share the many small steps that this takes; those of pools have a closed form.
+- A cell's nodes are columns of one matrix, to which the rounds add in place, and so are their gradients (`darts_sums`).
 
-What is left is spread thin. Before the product of what the taps see and the sum at every K-th place, in percent of a
-step of 1.8 (ninapro) and 3.3 s (ecg): mixtures and their backward passes 28 and 30, first depthwise convolutions 24 and
-16, 1×1 convolutions with norms between the two stages 11 and 14, second depthwise convolutions 8 and 4, bypass and
-skips 7 and 11, pools 6 and 4. The first of these two took about 4 % off a
-step at ecg's shape, the second 5 % at both.
+What is left is spread thin. In percent of a bilevel step of 1.6 (ninapro) and 2.6 s (ecg) on one core: mixtures and
+their backward passes 24 and 29, first depthwise convolutions (at ecg's shape, what the taps see) 31 and 13, 1×1
+convolutions with norms between the two stages 13 and 16, second depthwise convolutions 7 and 6, bypass, skips and the
+sum at every K-th place 9 and 12, pools 6 and 8, what cells do to their inputs 6 and 8. Some 0.4 s of either are steps
+so small that their starting is all there is.
 
 In single precision the outputs differ from the yardstick's by some 1e-6. Gradients differ by 1e-5 of their norm, and
 by up to 5e-3 where a ReLU or a maximum flips: the yardstick's own do so when its weights move by a millionth.
