@@ -62,9 +62,9 @@ def make_board(place: Place, grid: Grid, states: list[CellState]) -> Ranked | No
 
     files: dict[str, ResultFile] = {}
     for state in states:
-        path = place.folder(state.cell) / RESULT
-        if path.exists():
-            with suppress(ResultError):  # one that is damaged shows so among the states
+        if state.has_result:
+            path = place.folder(state.cell) / RESULT
+            with suppress(ResultError):  # it has just been replaced
                 files[str(path)] = load_result(path)
     if not files:
         return None

@@ -17,6 +17,9 @@ from nas360.results import SeedRow, load_result
 
 RESULT = "result.json"
 
+MAX_REASON = 500
+"""Of why a result is damaged, in characters."""
+
 State = Literal["done", "failed", "running", "waiting"]
 
 
@@ -35,6 +38,7 @@ class CellState:
         step: that was reported last.
         steps: of the stage.
         left: seconds to the end of the stage, as its last report lets expect; None before one.
+        has_result: whether it has a result that is whole and its own, be it good or a failure.
         retriable: whether a run that failed has no result, so that it may be tried again.
     """
 
@@ -47,6 +51,7 @@ class CellState:
     step: int = 0
     steps: int | None = None
     left: float | None = None
+    has_result: bool = False
     retriable: bool = False
 
     def public(self) -> dict[str, Any]:
@@ -83,15 +88,19 @@ def _finished(cell: Cell, path: Path) -> CellState:
     try:
         content = load_result(path)
     except ResultError as fault:
-        return CellState(cell, "failed", f"its result is damaged: {str(fault).splitlines()[0]}")
+        return CellState(cell, "failed", f"its result is damaged: {' '.join(str(fault).split())[:MAX_REASON]}")
     rows = [row for row in content.results if isinstance(row, SeedRow)]
     if not rows:
         return CellState(cell, "failed", f"{path} has no score of a run")
     row, cost = rows[0], rows[0].cost
+    if (content.method.name, row.task, row.seed) != (cell.method, cell.task, cell.seed):
+        other = f"{content.method.name} on {row.task}, seed {row.seed}"
+        return CellState(cell, "failed", f"the result in its folder is that of another run, {other}")
     seconds = sum(part or 0.0 for part in (cost.search_seconds, cost.train_seconds, cost.infer_seconds))
     if row.failure is not None:
-        return CellState(cell, "failed", f"{row.failure.stage}: {row.failure.message}", seconds=seconds)
-    return CellState(cell, "done", score=row.score, seconds=seconds)
+        reason = f"{row.failure.stage}: {row.failure.message}"
+        return CellState(cell, "failed", reason, seconds=seconds, has_result=True)
+    return CellState(cell, "done", score=row.score, seconds=seconds, has_result=True)
 
 
 def _unfinished(cell: Cell, folder: Path) -> CellState:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -14,6 +14,7 @@ from nas360.bench.failures import add_attempt, make_attempt
 from nas360.bench.place import Place, Stored
 from nas360.bench.states import CellState, Reader
 from nas360.cli.bench_tables import counts
+from nas360.results import load_result, save_result
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "results"
 
@@ -59,16 +60,27 @@ def test_a_crash_is_a_failure_until_there_is_a_result(read: Callable[[], CellSta
     add_attempt(run, make_attempt("time limit", "second", 7.0))
     state = read()
     assert (state.state, state.reason, state.retriable) == ("failed", "time limit: second", True)
-    shutil.copy(_result(), run / "result.json")
+    _save(run)
     assert read().state == "done"
 
 
-def _result() -> Path:
-    for path in sorted(FIXTURES.rglob("*.json")):
-        rows = json.loads(path.read_text()).get("results", [])
-        if rows and rows[0].get("score") is not None:
-            return path
-    raise AssertionError("no fixture with a score")
+def _save(run: Path, method: str = "wrn", **changes: object) -> None:
+    content = load_result(FIXTURES / "v1.0-full.json")
+    changed = {
+        "method": content.method.model_copy(update={"name": method}),
+        "results": (content.results[0].model_copy(update=changes),),
+    }
+    save_result(run / "result.json", content.model_copy(update=changed))
+
+
+@pytest.mark.parametrize("other", [{"method": "gaea"}, {"seed": 7}])
+def test_a_result_of_another_run_is_not_counted(
+    read: Callable[[], CellState], run: Path, other: dict[str, Any]
+) -> None:
+    _save(run, **other)
+    state = read()
+    assert (state.state, state.score) == ("failed", None)
+    assert "is that of another run, " in state.reason
 
 
 def test_a_damaged_result_is_told(read: Callable[[], CellState], run: Path) -> None:
@@ -76,6 +88,7 @@ def test_a_damaged_result_is_told(read: Callable[[], CellState], run: Path) -> N
     state = read()
     assert (state.state, state.retriable) == ("failed", False)
     assert "its result is damaged" in state.reason
+    assert "not JSON" in state.reason or "line 1" in state.reason, "and how"
 
 
 def test_a_log_that_is_just_being_written_hides_nothing_else(read: Callable[[], CellState], run: Path) -> None:

@@ -1,4 +1,4 @@
-"""`nas360 bench` and `nas360 bench status`, on a tiny grid that is truly run."""
+"""`nas360 bench` and `nas360 bench status`: one run is truly made, and all others are made up after it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas360.bench import execute
+from nas360.bench.attempt import Ending, Job
 from nas360.bench.campaign import plan_grid
 from nas360.bench.failures import add_attempt, make_attempt
 from nas360.bench.grid import Grid, Settings
@@ -22,19 +24,20 @@ from nas360.bench.place import Place
 from nas360.cli import main
 from nas360.loaders import TASKS
 from nas360.loaders.twin import twin
+from nas360.results import load_result, save_result
 
-OPTIONS = "--methods wrn,autodl --tasks ninapro --seeds 0,1 --budget smoke --synthetic --max-steps 1 --device cpu"
-GRID = (*OPTIONS.split(), "--threads", "1")
+OPTIONS = "--methods wrn,autodl --tasks ninapro --budget smoke --synthetic --max-steps 1 --device cpu --threads 1"
+GRID = tuple(OPTIONS.split())
 
 Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A benchmark of two runs, finished."""
+    """A benchmark of one run, finished."""
     folder = tmp_path_factory.mktemp("bench") / "done"
     with pytest.raises(SystemExit, match="0"):
-        main(["bench", str(folder), *GRID, "--workers", "2"])
+        main(["bench", str(folder), *GRID, "--workers", "1"])
     return folder
 
 
@@ -42,6 +45,25 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of it, to be spoilt."""
     return Path(shutil.copytree(finished, tmp_path / "bench"))
+
+
+@pytest.fixture
+def performed(finished: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The jobs that were performed from now on: each gives at once the result of the true run, with its own seed."""
+    jobs: list[Job] = []
+
+    def perform(job: Job) -> Ending:
+        jobs.append(job)
+        content = load_result(finished / RUN / "result.json")
+        row = content.results[0].model_copy(update={"seed": int(job.folder.name.removeprefix("seed"))})
+        save_result(job.result, content.model_copy(update={"results": (row,)}))
+        return Ending(job.name, "done", 1.0)
+
+    monkeypatch.setattr(execute, "perform", perform)
+    return jobs
+
+
+RUN = "runs/wrn/ninapro/seed0"
 
 
 def _results(folder: Path) -> dict[str, int]:
@@ -54,12 +76,12 @@ def _predictions(folder: Path) -> list[np.ndarray]:
 
 def test_a_plan_is_shown_and_nothing_is_done(call: Call, tmp_path: Path) -> None:
     folder = tmp_path / "bench"
-    code, shown, told = call("bench", folder, *GRID, "--dry-run")
+    code, shown, told = call("bench", folder, *GRID, "--seeds", "0,1", "--dry-run")
     assert code == 0, told
     assert "autodl: 0 of 1 tasks" in shown
     assert "2 runs, budget smoke" in " ".join(shown.split())
     assert not folder.exists()
-    code, shown, _ = call("bench", folder, *GRID, "--dry-run", "--json", "--rate", "1e9")
+    code, shown, _ = call("bench", folder, *GRID, "--seeds", "0,1", "--dry-run", "--json", "--rate", "1e9")
     plan = json.loads(shown)
     assert [(run["method"], run["task"], run["seed"]) for run in plan["runs"]] == [
         ("wrn", "ninapro", 0),
@@ -70,53 +92,88 @@ def test_a_plan_is_shown_and_nothing_is_done(call: Call, tmp_path: Path) -> None
 
 
 def test_results_flow_into_a_leaderboard(finished: Path, call: Call) -> None:
-    assert len(_results(finished)) == 2
+    assert len(_results(finished)) == 1
     board = json.loads((finished / "leaderboard.json").read_text())
     assert "wrn" in json.dumps(board)
     assert (finished / "leaderboard.html").read_text().startswith("<!")
-    code, shown, told = call("leaderboard", finished / "runs", "--panel", "none", "--include", "smoke,synthetic")
-    assert code == 0, told
-    assert "WRN-16-4" in shown
-    code, shown, _ = call("show", finished / "runs" / "wrn" / "ninapro" / "seed0")
+    for folder in (finished, finished / "runs"):
+        options = ("--panel", "none", "--include", "smoke,synthetic", "--draws", "0")
+        code, shown, told = call("leaderboard", folder, *options)
+        assert code == 0, told
+        assert "WRN-16-4" in shown
+        assert "warning" not in told
+    code, shown, _ = call("show", finished / RUN)
     assert code == 0
     assert "finished" in shown
 
 
-def test_what_is_finished_is_not_repeated(copy: Path, call: Call) -> None:
+def test_what_is_finished_is_not_repeated(copy: Path, call: Call, performed: list[Job]) -> None:
     before = _results(copy)
     code, _, told = call("bench", copy)
     assert code == 0, told
-    assert "2 done, 0 failed" in told
+    assert "1 done, 0 failed" in told
+    assert performed == []
     assert _results(copy) == before
 
 
-def test_what_is_missing_and_only_that_is_run(copy: Path, call: Call) -> None:
-    before, predictions = _results(copy), _predictions(copy)
-    gone, kept = sorted(before)
-    (copy / gone).unlink()
-    (copy / gone).with_name("predictions.npz").unlink()
-    code, shown, told = call("bench", copy, "--json")
+def test_what_is_missing_and_only_that_is_run(copy: Path, call: Call, performed: list[Job]) -> None:
+    before = _results(copy)
+    code, shown, told = call("bench", copy, "--seeds", "0-2", "--json")
     assert code == 0, told
-    assert [run["state"] for run in json.loads(shown)["runs"]] == ["done", "done"]
-    after = _results(copy)
-    assert after[kept] == before[kept]
-    assert after[gone] != before[gone]
+    assert [job.name for job in performed] == ["wrn on ninapro, seed 1", "wrn on ninapro, seed 2"]
+    assert [(run["state"], run["reason"]) for run in json.loads(shown)["runs"]] == [("done", "")] * 3
+    assert _results(copy).items() > before.items()
+    # the grid has grown for good
+    performed[1].result.unlink()
+    code, _, told = call("bench", copy)
+    assert code == 0, told
+    assert [job.name for job in performed[2:]] == [performed[1].name]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_made_again_comes_to_the_same(copy: Path, call: Call) -> None:
+    before, predictions = _results(copy), _predictions(copy)
+    for name in ("result.json", "predictions.npz"):
+        (copy / RUN / name).unlink()
+    code, _, told = call("bench", copy)
+    assert code == 0, told
+    assert _results(copy) != before
     assert all(np.array_equal(one, other) for one, other in zip(predictions, _predictions(copy), strict=True))
 
 
-def test_a_failed_run_is_repeated_only_when_asked(copy: Path, call: Call) -> None:
-    run = copy / "runs" / "wrn" / "ninapro" / "seed1"
+def test_a_failed_run_is_repeated_only_when_asked(copy: Path, call: Call, performed: list[Job]) -> None:
+    run = copy / RUN
     (run / "result.json").unlink()
     add_attempt(run, make_attempt("memory", "held more than 1 MiB"))
     code, shown, told = call("bench", copy)
     assert code == 0, told
-    assert "wrn on ninapro, seed 1: memory: held more than 1 MiB" in shown
-    assert not (run / "result.json").exists()
-    code, _, told = call("bench", copy, "--retry-failed", "--memory-limit", 1)
-    assert "warning: 1/1 wrn on ninapro, seed 1: memory after" in told
-    code, _, told = call("bench", copy, "--retry-failed")
+    assert "wrn on ninapro, seed 0: memory: held more than 1 MiB" in shown
+    assert performed == []
+    code, _, told = call("bench", copy, "--retry-failed", "--memory-limit", 512, "--time-limit", 0.5)
     assert code == 0, told
+    assert [(job.memory_limit, job.time_limit) for job in performed] == [(512, 1800)]
     assert (run / "result.json").exists()
+
+
+def test_failures_are_told_and_stop_nothing(
+    copy: Path, call: Call, performed: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = execute.perform
+
+    def perform(job: Job) -> Ending:
+        if job.folder.name != "seed1":
+            return fine(job)
+        attempt = make_attempt("memory", "held more than 1 MiB [red]", 7200.0)
+        add_attempt(job.folder, attempt)
+        return Ending(job.name, "failed", 7200.0, attempt)
+
+    monkeypatch.setattr(execute, "perform", perform)
+    code, shown, told = call("bench", copy, "--seeds", "0-2")
+    assert code == 0
+    assert "warning: 1/2 wrn on ninapro, seed 1: memory after 2.0 h: held more than 1 MiB [red]" in told
+    assert "2/2 wrn on ninapro, seed 2: done" in told
+    assert "2 done" in shown
+    assert "1 failed" in shown
 
 
 def test_a_larger_grid_goes_on_with_what_is_there(copy: Path, call: Call) -> None:
@@ -134,11 +191,11 @@ def test_a_larger_grid_goes_on_with_what_is_there(copy: Path, call: Call) -> Non
 def test_status_is_of_the_files(copy: Path, call: Call) -> None:
     code, shown, _ = call("bench", "status", copy)
     assert code == 0
-    assert "2 done" in shown
-    (copy / "runs" / "wrn" / "ninapro" / "seed0" / "result.json").unlink()
+    assert "1 done" in shown
+    (copy / RUN / "result.json").unlink()
     code, shown, _ = call("bench", "status", copy, "--json")
     found = json.loads(shown)
-    assert (found["done"], found["waiting"]) == (1, 1)
+    assert (found["done"], found["waiting"]) == (0, 1)
     assert found["runs"][0]["step"] == 1
 
 
@@ -213,7 +270,7 @@ def test_a_client_that_is_killed_leaves_nothing_behind_and_another_goes_on(
         time.sleep(0.05)
     client.send_signal(signal.SIGKILL)
     client.wait()
-    assert len(_results(folder)) < 2
+    assert not _results(folder)
     _no_process_names(str(folder))
     code, _, told = call("bench", folder)
     assert code == 0, told
@@ -222,6 +279,7 @@ def test_a_client_that_is_killed_leaves_nothing_behind_and_another_goes_on(
     assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.slow
 def test_an_interruption_ends_all_and_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bench"
     shutil.copytree(finished / "data", folder / "data")
