@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -119,25 +119,43 @@ def perform(job: Job) -> Ending:
         if not job.root.exists():
             return Ending(job.name, "unseen", message=f"{_host()} does not see {job.root}")
         job.folder.mkdir(parents=True, exist_ok=True)
-        # whoever lost a worker starts the job again elsewhere, while the first one may still be at it
-        lock = FileLock(job.folder / ATTEMPT_LOCK, thread_local=False)
-        while not _taken(lock):
-            if job.call in _ENDED:
-                return Ending(job.name, "stopped")
-        try:
-            return _attempt(job)
-        finally:
-            lock.release()
+        with alone(job) as wanted:
+            return _attempt(job) if wanted else Ending(job.name, "stopped")
     except OSError as cause:
-        return Ending(job.name, "no space" if _full(job) else "unseen", message=f"{_host()}: {cause}")
+        return of_machine(job, cause)
 
 
-def _taken(lock: FileLock) -> bool:
+def has_ended(call: str) -> bool:
+    """Whether `end_all` was called for an execution, in this process."""
+    return call in _ENDED
+
+
+def of_machine(job: Job, cause: OSError) -> Ending:
+    """What came of a job whose files the system refuses."""
+    return Ending(job.name, "no space" if _full(job) else "unseen", message=f"{_host()}: {cause}")
+
+
+@contextmanager
+def alone(job: Job) -> Iterator[bool]:
+    """Let nobody else be at a job; it shows as under way meanwhile.
+
+    Whoever lost a worker starts the job again elsewhere, while the first one may still be at it.
+
+    Yields:
+        Whether the job is still wanted: whoever waits for another hears of the end of the execution.
+    """
+    lock = FileLock(job.folder / ATTEMPT_LOCK, thread_local=False)
+    while True:
+        if has_ended(job.call):
+            yield False
+            return
+        with suppress(Timeout):
+            lock.acquire(timeout=POLL_SECONDS)
+            break
     try:
-        lock.acquire(timeout=POLL_SECONDS)
-    except Timeout:
-        return False
-    return True
+        yield True
+    finally:
+        lock.release()
 
 
 def _attempt(job: Job) -> Ending:

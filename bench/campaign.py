@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas360.baselines.folder import default_folder
-from nas360.bench.attempt import Ending, Job
+from nas360.bench.attempt import Ending, Job, end_all
 from nas360.bench.engine import Engine
 from nas360.bench.execute import execute
 from nas360.bench.grid import Cell, Grid, pairs
@@ -17,7 +17,7 @@ from nas360.bench.place import Place, Stored
 from nas360.bench.price import Clock, works_of
 from nas360.bench.slots import visible_devices
 from nas360.bench.states import CellState, Reader
-from nas360.bench.trials import has_trials, search_then_run
+from nas360.bench.trials import Trials, has_trials, search_then_run
 from nas360.errors import RunError, UserError
 from nas360.loaders.data import check_task
 
@@ -134,13 +134,23 @@ class Campaign:
                 said = "; ".join(f"{one.name}: {one.failure.message}" for one in failed if one.failure is not None)
                 raise RunError(f"the data could not be made: {said}")
             jobs = dict(zip(run_jobs(self.place, self.stored.grid, cells, self.limits, call), cells, strict=True))
-            shared = [job for job, cell in jobs.items() if self._is_shared(cell, engine)]
+            shared = {
+                job: Trials(engine.urgent, job, engine.lost)
+                for job, cell in jobs.items()
+                if self._is_shared(cell, engine)
+            }
             with ThreadPoolExecutor(MOST_SEARCHES, thread_name_prefix="nas360-search") as threads:
                 try:
-                    begun = {job: threads.submit(self._search, jobs[job], job, engine) for job in shared}
+                    begun = {
+                        job: threads.submit(self._search, jobs[job], job, engine, trials)
+                        for job, trials in shared.items()
+                    }
                     self._execute(engine, [job for job in jobs if job not in begun], told, begun)
                 except BaseException:
-                    engine.end(call)  # else the threads would wait for their trials
+                    # else the threads would wait, for trials of an engine that may be gone even for ever
+                    end_all(call)
+                    for trials in shared.values():
+                        trials.stop()
                     raise
         except BaseException:
             engine.end(call)
@@ -153,8 +163,8 @@ class Campaign:
         device = self.stored.grid.settings.device
         return engine.here or device == "cpu" or bool(visible_devices())
 
-    def _search(self, cell: Cell, job: Job, engine: Engine) -> Ending:
-        return search_then_run(self.place, self.stored.grid, cell, job, engine.executor, engine.urgent, engine.lost)
+    def _search(self, cell: Cell, job: Job, engine: Engine, trials: Trials) -> Ending:
+        return search_then_run(self.place, self.stored.grid, cell, job, engine.executor, trials)
 
     def _execute(
         self,

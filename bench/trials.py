@@ -9,14 +9,12 @@ from __future__ import annotations
 import pickle
 import uuid
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError, wait
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from filelock import FileLock
-
-from nas360.bench.attempt import ATTEMPT_LOCK, Ending, Job, perform
+from nas360.bench.attempt import POLL_SECONDS, Ending, Job, alone, has_ended, of_machine, perform
 from nas360.bench.call import PROGRAM, written
 from nas360.bench.failures import add_attempt, make_attempt
 from nas360.bench.grid import Cell, Grid
@@ -54,7 +52,8 @@ class Trials(Executor):
 
     def __init__(self, submit_job: Submit, run: Job, lost: tuple[type[Exception], ...]) -> None:
         self._submit_job, self._run, self._lost = submit_job, run, lost
-        self._number = 0
+        self._number, self._stopped = 0, False
+        self._open: set[Future[Any]] = set()
         self.broken: str | None = None
         """Why the engine takes no more calls, if it does not."""
 
@@ -74,11 +73,26 @@ class Trials(Executor):
             program=PROGRAM,
         )
         outer: Future[T] = Future()
-        self._begin(job, outer, TRIES)
+        self._open.add(outer)
+        outer.add_done_callback(self._open.discard)
+        if self._stopped:
+            _tell(outer, self._broke("stopped"))
+        else:
+            self._begin(job, outer, TRIES)
         return outer
 
+    def stop(self) -> None:
+        """Tell whoever waits for calls that nothing comes of them; an engine that is gone would never."""
+        self._stopped = True
+        for outer in self._open.copy():
+            _tell(outer, self._broke("stopped"))
+
     def _begin(self, job: Job, outer: Future[Any], tries: int) -> None:
-        inner = self._submit_job(job)
+        try:
+            inner = self._submit_job(job)
+        except Exception as cause:  # the engine is shut down; of whatever kind, nobody else would tell who waits
+            _tell(outer, self._broke(str(cause)))
+            return
         outer.add_done_callback(lambda _: inner.cancel())
         inner.add_done_callback(lambda _: self._pass_on(job, inner, outer, tries - 1))
 
@@ -88,22 +102,22 @@ class Trials(Executor):
         try:
             ending = inner.result()
         except (CancelledError, Exception) as cause:
-            outer.set_exception(self._died(str(cause)) if isinstance(cause, self._lost) else self._broke(str(cause)))
+            _tell(outer, self._died(str(cause)) if isinstance(cause, self._lost) else self._broke(str(cause)))
             return
         failure = ending.failure
         if failure is not None and failure.reason in ("killed", "busy") and tries:
             self._begin(job, outer, tries)
         elif failure is not None:
             raised = failure.reason == "raised"
-            outer.set_exception(RunError(failure.message) if raised else self._died(failure.message))
+            _tell(outer, RunError(failure.message) if raised else self._died(failure.message))
         elif ending.kind != "done":
-            outer.set_exception(self._broke(ending.message or ending.kind))
+            _tell(outer, self._broke(ending.message or ending.kind))
         else:
             try:
-                outer.set_result(pickle.loads(job.result.read_bytes()))
-            except (OSError, pickle.UnpicklingError, EOFError) as cause:
-                outer.set_exception(self._broke(str(cause)))
-            job.result.unlink(missing_ok=True)
+                _tell(outer, pickle.loads(job.result.read_bytes()))
+                job.result.unlink(missing_ok=True)
+            except Exception as cause:  # a damaged pickle may raise anything
+                _tell(outer, self._broke(f"{job.name} left what cannot be read ({type(cause).__name__}: {cause})"))
 
     def _died(self, message: str) -> Exception:
         from nas360.baselines.local_workers import WorkerDied
@@ -115,14 +129,22 @@ class Trials(Executor):
         return RunError(message)
 
 
+def _tell(future: Future[Any], outcome: Any) -> None:
+    """Let a future hold an exception or a value, unless it was cancelled or has one, just now even."""
+    with suppress(InvalidStateError):
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
 def search_then_run(
     place: Place,
     grid: Grid,
     cell: Cell,
     job: Job,
     engine: Executor,
-    trials: Submit,
-    lost: tuple[type[Exception], ...],
+    trials: Trials,
 ) -> Ending:
     """Search in this thread, with the trials performed by the engine; then have the engine perform the run.
 
@@ -132,8 +154,7 @@ def search_then_run(
         cell: the run.
         job: of the run.
         engine: performs the run.
-        trials: has the engine perform a trial.
-        lost: exceptions by which the engine gives a job up.
+        trials: performs the trials.
 
     Raises:
         RunError: the engine is at an end.
@@ -143,9 +164,11 @@ def search_then_run(
     from nas360.loaders.data import load_task
 
     settings = grid.settings
-    shared = Trials(trials, job, lost)
     try:
-        with _locked(job.folder):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with alone(job) as wanted:
+            if not wanted:
+                return Ending(job.name, "stopped")
             if not job.result.exists():
                 search(
                     cell.method,
@@ -155,21 +178,34 @@ def search_then_run(
                     settings.budget,
                     settings.device,
                     max_steps=settings.max_steps,
-                    executor=shared,
+                    executor=trials,
                     trial_threads=settings.threads,
                 )
     except TrainingError:
         pass  # the result is there and says so
     except UserError as cause:
-        if shared.broken is not None:
-            raise RunError(f"{job.name}: {shared.broken}") from cause
-        attempt = make_attempt("raised", str(cause))
-        add_attempt(job.folder, attempt)
-        return Ending(job.name, "failed", failure=attempt)
-    return engine.submit(perform, job).result()
+        if trials.broken is not None:
+            raise RunError(f"{job.name}: {trials.broken}") from cause
+        return _failed(job, str(cause))
+    except OSError as cause:
+        return of_machine(job, cause)
+    except Exception as cause:
+        # in a process of its own it would cost this run alone too
+        return _failed(job, f"{type(cause).__name__}: {cause}")
+    return _awaited(engine.submit(perform, job), job)
 
 
-def _locked(folder: Path) -> Any:
-    """So that the run shows as under way, and no second one begins in its folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ATTEMPT_LOCK, thread_local=False)
+def _failed(job: Job, message: str) -> Ending:
+    attempt = make_attempt("raised", message)
+    add_attempt(job.folder, attempt)
+    return Ending(job.name, "failed", failure=attempt)
+
+
+def _awaited(future: Future[Ending], job: Job) -> Ending:
+    """What comes of a job, unless its execution ends before: an engine that is gone says nothing more."""
+    while not has_ended(job.call):
+        done, _ = wait([future], timeout=POLL_SECONDS)
+        if done:
+            return future.result()
+    future.cancel()
+    return Ending(job.name, "stopped")

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import os
+import pickle
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from nas360.baselines.local_workers import WorkerDied
 from nas360.baselines.run import run
 from nas360.bench.attempt import Ending, Job, end_all, perform
 from nas360.bench.campaign import Campaign, plan_grid
 from nas360.bench.engine import Engine, dask_engine, local_engine
+from nas360.bench.failures import FAILURES
 from nas360.bench.grid import Grid, Settings
 from nas360.bench.jobs import Limits
 from nas360.bench.place import Place
 from nas360.bench.price import make_clock
 from nas360.bench.trials import Trials, has_trials
 from nas360.errors import RunError
+from nas360.loaders import TASKS
 from nas360.loaders.data import load_task
+from nas360.loaders.twin import twin
 
 
 def test_searches_with_independent_trials_are_known() -> None:
@@ -69,6 +76,90 @@ def test_calls_of_an_execution_that_was_ended_break_off(job_of: Callable[..., Jo
         with pytest.raises(RunError, match="stopped"):
             trials.submit(divmod, 1, 1).result(timeout=10)
         assert trials.broken == "stopped"
+
+
+@pytest.mark.timeout(30)
+def test_whoever_waits_for_a_call_hears_of_it_whatever_the_engine_does(
+    job_of: Callable[..., Job], tmp_path: Path
+) -> None:
+    silent: list[Future[Ending]] = []
+
+    def forget(job: Job) -> Future[Ending]:
+        silent.append(Future())
+        return silent[-1]
+
+    trials = Trials(forget, job_of(), ())
+    waiting = trials.submit(divmod, 17, 5)
+    trials.stop()
+    for call in (waiting, trials.submit(divmod, 17, 5)):
+        with pytest.raises(RunError, match="stopped"):
+            call.result(timeout=5)
+    assert [one.cancelled() for one in silent] == [True], "and no further call is given to the engine"
+
+    def refuse(job: Job) -> Future[Ending]:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    with pytest.raises(RunError, match="after shutdown"):
+        Trials(refuse, job_of(), ()).submit(divmod, 17, 5).result(timeout=5)
+
+    def spoil(job: Job) -> Future[Ending]:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        job.result.write_bytes(pickle.dumps(Path)[:-4] + b"no.")
+        done: Future[Ending] = Future()
+        done.set_result(Ending(job.name, "done"))
+        return done
+
+    with pytest.raises(RunError, match="left what cannot be read"):
+        Trials(spoil, job_of(), ()).submit(divmod, 17, 5).result(timeout=5)
+
+
+@pytest.fixture
+def asha(tmp_path: Path) -> Campaign:
+    """A benchmark of one search with shared trials, on a twin that is there."""
+    place = Place(tmp_path / "bench")
+    shutil.copytree(twin(TASKS["satellite"]), place.twin("satellite"))
+    settings = Settings(budget="smoke", max_steps=10, synthetic=True, device="cpu", threads=1)
+    grid = Grid(methods=("wrn_asha",), tasks=("satellite",), seeds=(0,), settings=settings)
+    stored = plan_grid(place, grid, None)
+    place.write(stored)
+    return Campaign(place, stored, Limits(), make_clock([], 1e9), shared_seconds=0.0)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("held", [False, True])
+def test_an_engine_that_is_gone_without_a_word_ends_the_search(asha: Campaign, held: bool) -> None:
+    asked: list[Job] = []
+    (cell,) = asha.stored.cells
+    folder = asha.place.folder(cell)
+    folder.mkdir(parents=True)
+
+    def forget(job: Job) -> Future[Ending]:
+        asked.append(job)
+        return Future()
+
+    def check() -> None:
+        if held or asked:
+            raise RunError("the scheduler is gone")
+
+    # somebody who was taken for lost may also still be at the run
+    lock = FileLock(folder / ".attempt.lock") if held else nullcontext()
+    with local_engine(1) as engine, lock, pytest.raises(RunError, match="is gone"):
+        asha.perform(replace(engine, urgent=forget, check=check), [cell], lambda job, ending: None)
+    assert not list(folder.rglob(FAILURES)), "which is no fault of the run"
+
+
+@pytest.mark.timeout(60)
+def test_a_search_that_breaks_in_the_client_costs_itself_alone(asha: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("in the client")
+
+    monkeypatch.setattr("nas360.baselines.run.search", broken)
+    endings: list[Ending] = []
+    with local_engine(1) as engine:
+        asha.perform(engine, asha.stored.cells, lambda job, ending: endings.append(ending))
+    assert [ending.kind for ending in endings] == ["failed"]
+    (state,) = asha.states()
+    assert (state.state, state.reason) == ("failed", "raised: ZeroDivisionError: in the client")
 
 
 @pytest.mark.slow

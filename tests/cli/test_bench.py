@@ -158,7 +158,7 @@ def test_a_failed_run_is_repeated_only_when_asked(copy: Path, call: Call, perfor
 def test_failures_are_told_and_stop_nothing(
     copy: Path, call: Call, performed: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fine = execute.perform
+    fine: Callable[[Job], Ending] = vars(execute)["perform"]
 
     def perform(job: Job) -> Ending:
         if job.folder.name != "seed1":
