@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,11 @@ from pydantic import Field, ValidationError
 
 from nas360.environment import Record
 from nas360.errors import UserError
-from nas360.files import parse_json
+from nas360.files import MIB, parse_json
 
 FAILURES = "failures.jsonl"
+
+MOST_BYTES = 4 * MIB
 
 LAST_LINES = 20
 """Of what a run printed that its failure keeps."""
@@ -71,15 +74,28 @@ def make_attempt(
 def add_attempt(folder: Path, attempt: Attempt) -> None:
     """Write an attempt down."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / FAILURES).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(attempt.model_dump(mode="json"), allow_nan=False, ensure_ascii=False) + "\n")
+    # in ASCII, where nothing but the end of a line ends one, and any message can be written
+    line = json.dumps(attempt.model_dump(mode="json"), allow_nan=False) + "\n"
+    with (folder / FAILURES).open("a+b") as stream:
+        if stream.seek(0, os.SEEK_END):
+            stream.seek(-1, os.SEEK_END)
+            # the line before may have been cut by a kill
+            line = line if stream.read() == b"\n" else f"\n{line}"
+        stream.write(line.encode())
 
 
 def read_attempts(folder: Path) -> list[Attempt]:
-    """The attempts that failed, in order; a line that is damaged, as a kill or a full disk leaves it, is left out."""
+    """The attempts that failed, in order; a line that is damaged, as a kill or a full disk leaves it, is left out.
+
+    Of a file that no benchmark has written, the last `MOST_BYTES` are read.
+    """
     path = folder / FAILURES
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if not path.is_file():
+            return []
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - MOST_BYTES))
+            lines = stream.read(MOST_BYTES).decode(errors="replace").split("\n")
     except OSError:
         return []
     found = []

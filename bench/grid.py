@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from nas360.environment import Name, Record
 from nas360.errors import UserError
@@ -93,6 +94,16 @@ class Cell(Record):
     seed: int
     folder: Name
     work: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> Cell:
+        path = PurePosixPath(self.folder)
+        # also as Windows reads it, whose drives and separators are others
+        if path.is_absolute() or {"", ".", ".."} & {*self.folder.replace("\\", "/").split("/")} or ":" in path.parts[0]:
+            raise ValueError("a run's folder must be in that of the benchmark")
+        if any(name.startswith("-") for name in (self.method, self.task)):
+            raise ValueError("no method or task begins with a dash")
+        return self
 
     def __str__(self) -> str:
         return f"{self.method} on {self.task}, seed {self.seed}"

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from nas360.bench import attempt
+from nas360.bench import attempt, failures
 from nas360.bench.attempt import Ending, Job, end_all, perform
 from nas360.bench.failures import FAILURES, add_attempt, make_attempt, read_attempts
 from nas360.bench.jobs import new_call
@@ -175,6 +175,28 @@ def test_a_damaged_line_hides_no_other(tmp_path: Path) -> None:
         stream.write('{"reason": "ra\n{"reason": "unheard of", "message": "", "when": ""}\n')
     add_attempt(tmp_path, second)
     assert read_attempts(tmp_path) == [first, second]
+
+
+def test_a_cut_line_and_odd_signs_hide_no_attempt(tmp_path: Path) -> None:
+    odd = make_attempt("raised", "one\u2028two\x85three \udcff")
+    with (tmp_path / FAILURES).open("w") as stream:
+        stream.write('{"reason": "ra')
+    add_attempt(tmp_path, odd)
+    add_attempt(tmp_path, odd)
+    assert [kept.message[:13] for kept in read_attempts(tmp_path)] == [odd.message[:13]] * 2
+
+
+def test_a_file_that_is_no_list_of_failures_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = make_attempt("killed", "last")
+    monkeypatch.setattr(failures, "MOST_BYTES", 1000)
+    hostile = ["[" * 100_000, '{"seconds": 1e999}', "null", "\0", "9" * 10_000]
+    (tmp_path / FAILURES).write_text("\n".join(hostile))
+    add_attempt(tmp_path, last)
+    assert read_attempts(tmp_path) == [last]
+    (tmp_path / FAILURES).unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / FAILURES)
+        assert read_attempts(tmp_path) == [], "nobody waits for who would write into it"
 
 
 CLIENT = """

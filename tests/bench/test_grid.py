@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,22 @@ def test_a_data_folder_must_hold_every_task(tmp_path: Path) -> None:
 def test_leaderboards_know_what_a_benchmark_keeps_beside_its_runs() -> None:
     assert {STORED, DATA, JSON} == BESIDE_RUNS
     assert BENCHMARK == STORED
+
+
+@pytest.mark.parametrize("folder", ["/etc", "../other", "runs/../../x", "runs//x", "./x", "..\\x", "c:x", "runs/.."])
+def test_a_run_outside_the_folder_is_refused(folder: str, stored_of: Callable[..., tuple[Place, Stored]]) -> None:
+    place, stored = stored_of(seeds=(0,))
+    content = stored.model_dump(mode="json")
+    content["cells"][0]["folder"] = folder
+    place.stored.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="a run's folder must be in that of the benchmark"):
+        place.read()
+
+
+def test_a_name_that_is_an_option_is_refused(stored_of: Callable[..., tuple[Place, Stored]]) -> None:
+    place, stored = stored_of(seeds=(0,))
+    content = stored.model_dump(mode="json")
+    content["cells"][0]["method"] = "--out=/x"
+    place.stored.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="begins with a dash"):
+        place.read()
