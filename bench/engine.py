@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -124,11 +125,8 @@ def dask_engine(address: str, timeout_seconds: float = 20.0, workers_seconds: fl
         workers = _workers(client, address, workers_seconds)
         try:
             threads = _threads(client, workers)
-        except (ImportError, OSError, RuntimeError, KeyError) as cause:
-            raise RunError(
-                f"the workers of {address} do not answer ({type(cause).__name__}: {cause}). See that they run, and "
-                f"that nas360 {__version__} is installed where they do"
-            ) from cause
+        except _NO_ANSWER as cause:
+            raise _silent(address, cause) from cause
         executor: Any = client.get_executor(pure=False)
 
         def check() -> None:
@@ -170,13 +168,27 @@ def _workers(client: Any, address: str, seconds: float) -> dict[str, int]:
     return {name: int(worker["nthreads"]) for name, worker in client.scheduler_info(n_workers=-1)["workers"].items()}
 
 
+_NO_ANSWER = (ImportError, AttributeError, OSError, RuntimeError, KeyError)
+"""What a call on workers raises that have gone, or have no nas360, or another."""
+
+
+def _silent(address: str, cause: Exception) -> RunError:
+    return RunError(
+        f"the workers of {address} do not answer ({type(cause).__name__}: {cause}). See that they run, and that nas360 "
+        f"{__version__} is installed where they do"
+    )
+
+
 def _check_workers(client: Any, folder: Path) -> None:
     """Raise unless every worker sees the folder under the same path, and has this version of nas360."""
-    token = folder / ".token"
-    content = f"{socket.gethostname()} {id(client)}"
+    # a new name each time: a network file system may remember for a minute that there was no such file
+    content = uuid.uuid4().hex
+    token = folder / f".token-{content}"
     token.write_text(content, encoding="utf-8")
     try:
         answers = client.run(_look, token)
+    except _NO_ANSWER as cause:
+        raise _silent(client.scheduler.address, cause) from cause
     finally:
         token.unlink(missing_ok=True)
     blind = sorted(name for name, (seen, _) in answers.items() if seen != content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,6 +100,9 @@ def bench(
 
     if synthetic and data is not None:
         raise UserError("--synthetic makes its own data; leave --data out")
+    for name, value in {"--time-limit": time_limit, "--memory-limit": memory_limit, "--rate": rate}.items():
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"{name} {value} is no limit and no rate; give a number, or leave it out")
     if scheduler is not None and workers is not None:
         raise UserError("--workers is of this machine; how many runs a cluster does at a time, its workers say")
     place = Place(folder.resolve())

@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 from nas360.bench.attempt import Job, perform
-from nas360.bench.engine import Engine, dask_engine, default_workers, local_engine
+from nas360.bench.engine import Engine, _check_workers, dask_engine, default_workers, local_engine
 from nas360.bench.execute import execute
 from nas360.bench.failures import read_attempts
 from nas360.errors import MissingExtraError, RunError
@@ -56,7 +57,7 @@ def test_both_engines_come_to_the_same(job_of: Callable[..., Job], cluster: Any,
         assert (engine.workers, engine.threads) == (2, max(1, len(os.sched_getaffinity(0)) // 2))
         there = _squares(job_of, engine, "there")
     assert here == there == ["0", "1", "4", "9"]
-    assert not (tmp_path / ".token").exists()
+    assert not list(tmp_path.glob(".token*"))
 
 
 def test_processes_on_workers_end_on_demand(job_of: Callable[..., Job], cluster: Any) -> None:
@@ -84,6 +85,18 @@ def test_a_folder_that_workers_do_not_see_is_refused(
         monkeypatch.setattr(Path, "write_text", lambda *_, **__: 0)
         with pytest.raises(RunError, match=r"2 of 2 workers do not see .* share, under the same path"):
             engine.sees(tmp_path)
+
+
+def test_workers_that_do_not_answer_are_told(tmp_path: Path) -> None:
+    class Gone:
+        scheduler = SimpleNamespace(address="tcp://there")
+
+        def run(self, *_: object) -> None:
+            raise OSError("Timed out trying to connect")
+
+    with pytest.raises(RunError, match=r"workers of tcp://there do not answer \(OSError: Timed out.*is installed"):
+        _check_workers(Gone(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_scheduler_is_told_with_what_to_do() -> None:

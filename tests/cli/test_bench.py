@@ -210,6 +210,8 @@ def test_status_is_of_the_files(copy: Path, call: Call) -> None:
         (("--methods", ","), "--methods names nothing"),
         (("--methods", "amber", "--tasks", "cifar100"), "amber cannot run on cifar100"),
         (("--budget", "full", "--max-steps", "3"), "goes with small or smoke"),
+        (("--time-limit", "inf"), "--time-limit inf is no limit"),
+        (("--rate", "inf"), "--rate inf is no limit and no rate"),
         (("--scheduler", "tcp://x", "--workers", "2"), "--workers is of this machine"),
     ],
 )
