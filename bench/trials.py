@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from nas360.bench.attempt import POLL_SECONDS, Ending, Job, alone, has_ended, of_machine, perform
 from nas360.bench.call import PROGRAM, written
-from nas360.bench.failures import add_attempt, make_attempt
+from nas360.bench.failures import Attempt, add_attempt, make_attempt
 from nas360.bench.grid import Cell, Grid
 from nas360.bench.place import Place
 from nas360.errors import RunError, UserError
@@ -54,6 +54,8 @@ class Trials(Executor):
         self._submit_job, self._run, self._lost = submit_job, run, lost
         self._number, self._stopped = 0, False
         self._open: set[Future[Any]] = set()
+        self.failure: Attempt | None = None
+        """Of a call that could not be brought to an end, which is then that of the run."""
         self.broken: str | None = None
         """Why the engine takes no more calls, if it does not."""
 
@@ -107,9 +109,12 @@ class Trials(Executor):
         failure = ending.failure
         if failure is not None and failure.reason in ("killed", "busy") and tries:
             self._begin(job, outer, tries)
+        elif failure is not None and failure.reason in ("killed", "busy"):
+            _tell(outer, self._died(failure.message))
         elif failure is not None:
-            raised = failure.reason == "raised"
-            _tell(outer, RunError(failure.message) if raised else self._died(failure.message))
+            # a limit is the caller's and not the trial's: what the search comes to must not hang on it
+            self.failure = failure
+            _tell(outer, RunError(failure.message))
         elif ending.kind != "done":
             _tell(outer, self._broke(ending.message or ending.kind))
         else:
@@ -186,7 +191,7 @@ def search_then_run(
     except UserError as cause:
         if trials.broken is not None:
             raise RunError(f"{job.name}: {trials.broken}") from cause
-        return _failed(job, str(cause))
+        return _failed(job, str(cause), trials.failure)
     except OSError as cause:
         return of_machine(job, cause)
     except Exception as cause:
@@ -195,8 +200,9 @@ def search_then_run(
     return _awaited(engine.submit(perform, job), job)
 
 
-def _failed(job: Job, message: str) -> Ending:
-    attempt = make_attempt("raised", message)
+def _failed(job: Job, message: str, of_trial: Attempt | None = None) -> Ending:
+    found = make_attempt("raised", "") if of_trial is None else of_trial
+    attempt = make_attempt(found.reason, message, found.seconds, found.exit_code, found.printed)
     add_attempt(job.folder, attempt)
     return Ending(job.name, "failed", failure=attempt)
 

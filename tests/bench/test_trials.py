@@ -51,7 +51,7 @@ def test_calls_come_back_with_what_they_return_or_raise(job_of: Callable[..., Jo
         )
         refused = trials.submit(load_task, "egc")
         assert fine.result(timeout=60) == (3, 2)
-        with pytest.raises(WorkerDied, match="ended after 3 s"):
+        with pytest.raises(RunError, match="ended after 3 s"):
             sleeps.result(timeout=60)
         with pytest.raises(WorkerDied, match="SIGABRT"):
             dies.result(timeout=60)
@@ -160,6 +160,21 @@ def test_a_search_that_breaks_in_the_client_costs_itself_alone(asha: Campaign, m
     assert [ending.kind for ending in endings] == ["failed"]
     (state,) = asha.states()
     assert (state.state, state.reason) == ("failed", "raised: ZeroDivisionError: in the client")
+
+
+@pytest.mark.timeout(60)
+def test_a_limit_fails_the_run_and_is_no_outcome_of_a_trial(asha: Campaign) -> None:
+    endings: list[Ending] = []
+    campaign = replace(asha, limits=Limits(seconds=0.1))
+    with local_engine(2) as engine:
+        campaign.perform(engine, campaign.stored.cells, lambda job, ending: endings.append(ending))
+    (cell,) = campaign.stored.cells
+    (state,) = campaign.states()
+    assert (state.state, state.retriable) == ("failed", True)
+    assert state.reason.startswith("time limit: ended after 0 s"), endings
+    assert not (campaign.place.folder(cell) / "result.json").exists()
+    (journal,) = campaign.place.folder(cell).rglob("journal.jsonl")
+    assert "no worker survived" not in journal.read_text()
 
 
 @pytest.mark.slow
