@@ -152,7 +152,7 @@ class _Fan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, copies, *weights)
         ctx.dilations, ctx.stride = dilations, stride
-        wide = image(matrix(x) @ copies, _sizes(x))
+        wide = image(matrix(x) @ copies, sizes(x))
         if stride == 1:
             return tuple(_same(wide, weight, dilation) for weight, dilation in zip(weights, dilations, strict=True))
         # a dilated kernel of stride 2 meets every other position only
@@ -169,7 +169,7 @@ class _Fan(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, copies, *weights = ctx.saved_tensors
         learn = any(wanted(ctx, 2 + place) for place in range(len(weights)))
-        wide = image(matrix(x) @ copies, _sizes(x)) if ctx.stride == 2 else x
+        wide = image(matrix(x) @ copies, sizes(x)) if ctx.stride == 2 else x
         coarse = dense(x[:, :, ::2, ::2]) if ctx.stride == 2 else x
         to_x = torch.zeros_like(matrix(x))
         to_coarse = to_x if ctx.stride == 1 else torch.zeros_like(matrix(x[:, :, ::2, ::2]))
@@ -191,9 +191,9 @@ class _Fan(torch.autograd.Function):
                 if learn:
                     to_weight = _weight_gradient(coarse, gradient, weight.shape, dilation, copies)
             to_weights.append(to_weight)
-        out = image(to_x, _sizes(x))
+        out = image(to_x, sizes(x))
         if ctx.stride == 2:
-            out[:, :, ::2, ::2].add_(image(to_coarse, _sizes(coarse)))
+            out[:, :, ::2, ::2].add_(image(to_coarse, sizes(coarse)))
         return out, None, None, None, *to_weights
 
 
@@ -242,10 +242,6 @@ class _Windows(torch.autograd.Function):
         return to_x.permute(0, 2, 1).unsqueeze(3), None, None, None, None
 
 
-def _sizes(x: Tensor) -> tuple[int, int, int]:
-    return x.shape[0], x.shape[2], x.shape[3]
-
-
 def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: int, copies: Tensor | None) -> Tensor:
     """Gradient of a "same" depthwise convolution's weight, (channels, 1, kernel height, kernel width).
 
@@ -287,7 +283,7 @@ def _weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, dilation: i
 
 
 def _wide(x: Tensor, copies: Tensor | None) -> Tensor:
-    return x if copies is None else image(matrix(x) @ copies, _sizes(x))
+    return x if copies is None else image(matrix(x) @ copies, sizes(x))
 
 
 def _apart(x: Tensor, phases: tuple[int, int]) -> Tensor:

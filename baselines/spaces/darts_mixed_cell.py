@@ -185,36 +185,34 @@ class SupernetCell(nn.Module):
             coefficients = self._skipping(mixture, edges, sources, nodes)
             waiting, first = pass_by(matrix(source), coefficients, waiting, (sources, c))
         else:
-            columns = matrix(source).view(-1, sources, width)
-            first = columns[:, :, :c].flatten(1)
+            grid = matrix(source).view(-1, sources, width)
+            first = grid[:, :, :c].flatten(1)
             if c < width:
-                past = image(columns[:, :, c:].flatten(1), sizes(source))
+                past = image(grid[:, :, c:].flatten(1), sizes(source))
                 past = functional.max_pool2d(past, pool_window(2, self.dims), 2, ceil_mode=True)
                 waiting = matrix(past) @ torch.kron(edges.view(sources, nodes), self.place_past)
         through = image(first, sizes(source))
         active = through.relu()
         light, shape = self._light(through, active, start, nodes, stride)
-        count = sources * nodes
+        count, narrow = sources * nodes, self._narrow(nodes)
         to_node = self._constant("to_node", sources, nodes)
         total: Tensor | None = None
-        if self._narrow(nodes):
-            rows = slice(start, start + count)
-            firsts = self._windows(active, rows, sources, stride)
-            total = mix(self._convolutions(firsts, rows, sources, shape) + light, mixture, to_node)
-        else:
-            size = max(1, CHUNK // c)
-            for begin in range(0, count, size):
-                stop = min(begin + size, count)
-                part, rows = slice(begin * c, stop * c), slice(start + begin, start + stop)
+        size = count if narrow else max(1, CHUNK // c)
+        for begin in range(0, count, size):
+            stop = min(begin + size, count)
+            part, rows = slice(begin * c, stop * c), slice(start + begin, start + stop)
+            if narrow:
+                terms = self._convolutions(self._windows(active, rows, sources, stride), rows, sources, shape)
+            else:
                 copies = self._constant("copies", sources, nodes)[:, part].contiguous()
                 terms = self._convolutions(self._fan(active, copies, rows, stride), rows, 1, shape)
-                if stop - begin == count:
-                    # all the edges in one: then the candidates without kernels come along
-                    terms, light = terms + light, []
-                mixed = mix(terms, mixture[begin:stop], to_node[part])
-                total = mixed if total is None else total + mixed
+            if stop - begin == count:
+                # all the edges in one: then the candidates without kernels come along
+                terms, light = terms + light, []
+            mixed = mix(terms, mixture[begin:stop], to_node[part])
+            total = mixed if total is None else total + mixed
         assert total is not None  # there is at least one chunk
-        if light and not self._narrow(nodes):
+        if light:
             total = total + mix(light, mixture, to_node)
         # the shuffle of channels puts the mixed ones at every K-th place
         return (total if waiting is None else spread(waiting, total, width // c)), shape
