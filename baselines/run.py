@@ -99,8 +99,7 @@ def run(
         UnknownNameError: there is no such method.
     """
     sharing, watcher = Sharing(executor, trial_threads, trial_seconds), watcher or Silent()
-    request = _request(method, data, seed, budget, device, validate, max_steps)
-    folder = RunFolder(Path(out) if out is not None else default_folder(request.method.id, data.spec.id, seed))
+    request, folder = _begin(method, data, seed, out, budget, device, validate, max_steps)
     # a training that a search precedes is planned when its architecture is known
     plan = request.search_plan(budget, max_steps) or request.plan(budget, max_steps)
     with folder.locked():
@@ -141,8 +140,7 @@ def search(
         What was found; None where there is nothing to search, or the run is finished.
     """
     sharing, watcher = Sharing(executor, trial_threads, trial_seconds), watcher or Silent()
-    request = _request(method, data, seed, budget, device, validate, max_steps)
-    folder = RunFolder(Path(out) if out is not None else default_folder(request.method.id, data.spec.id, seed))
+    request, folder = _begin(method, data, seed, out, budget, device, validate, max_steps)
     plan = request.search_plan(budget, max_steps)
     if plan is None:
         return None
@@ -152,12 +150,21 @@ def search(
         return _Run(request, plan, folder, watcher, checkpoint_seconds, sharing).search(plan).found
 
 
-def _request(
-    method: str | Method, data: TaskData, seed: int, budget: str, device: str, validate: bool, max_steps: int | None
-) -> Request:
+def _begin(
+    method: str | Method,
+    data: TaskData,
+    seed: int,
+    out: str | Path | None,
+    budget: str,
+    device: str,
+    validate: bool,
+    max_steps: int | None,
+) -> tuple[Request, RunFolder]:
+    """What is asked for, checked, and where it goes."""
     chosen = get_method(method) if isinstance(method, str) else method
     where = check_request(chosen, data.spec, seed, budget, device, max_steps)
-    return Request(chosen, data, seed, where, validate)
+    folder = RunFolder(Path(out) if out is not None else default_folder(chosen.id, data.spec.id, seed))
+    return Request(chosen, data, seed, where, validate), folder
 
 
 @dataclass(frozen=True)

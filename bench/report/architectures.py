@@ -10,7 +10,7 @@ from nas360.baselines.method import get_method
 from nas360.baselines.spaces.base import Drawn, drawing
 from nas360.bench.report.blocks import Block, Gallery, Picture, Section, Table
 from nas360.bench.report.runs import Run, Runs
-from nas360.bench.report.words import ABSENT, amount, in_order
+from nas360.bench.report.words import ABSENT, amount, in_order, task_name
 from nas360.errors import RunError, UserError
 from nas360.loaders import TASKS
 
@@ -41,7 +41,7 @@ def architectures(runs: Runs, methods: Sequence[str]) -> Section:
         cost = _content(run)
         rows.append(
             (
-                _task(run),
+                task_name(run.task),
                 run.method,
                 run.seed or ABSENT,
                 name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…",
@@ -51,7 +51,9 @@ def architectures(runs: Runs, methods: Sequence[str]) -> Section:
         )
         place = (run.task, run.method)
         if place not in pictures and isinstance(space, Drawn) and cost.get("search") is not None:
-            pictures[place] = Picture(_draw(space, architecture, run), f"{run.method} on {_task(run)}, seed {run.seed}")
+            pictures[place] = Picture(
+                _draw(space, architecture, run), f"{run.method} on {task_name(run.task)}, seed {run.seed}"
+            )
     blocks: list[Block] = [Gallery(tuple(pictures.values()))] if pictures else []
     if rows:
         header = ("Task", "Method", "Seed", "Architecture", "Parameters", "Multiply-\nadds")
@@ -87,10 +89,6 @@ def _draw(space: Drawn, architecture: Any, run: Run) -> str:
     except RunError:  # it is an architecture of the space, but not for this task
         pass
     return space.draw(architecture, title)
-
-
-def _task(run: Run) -> str:
-    return TASKS[run.task].spec.name if run.task in TASKS else run.task
 
 
 def _number(value: Any) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nas360.bench.report.blocks import Note, Section, Table
 from nas360.bench.report.runs import Run, Runs
-from nas360.bench.report.words import ABSENT, amount, duration, in_order, mean, total
+from nas360.bench.report.words import ABSENT, amount, duration, in_order, mean, task_name, total
 from nas360.loaders import TASKS
 from nas360.results import SeedRow
 
@@ -41,7 +41,7 @@ def costs(runs: Runs, methods: Sequence[str]) -> Section:
         groups.setdefault((run.task, run.method), []).append(run)
     tasks = in_order((task for task, _ in groups), TASKS)
     rows = [
-        (_name(task), method, str(len(group)), *_means(group))
+        (task_name(task), method, str(len(group)), *_means(group))
         for task in tasks
         for method in methods
         if (group := groups.get((task, method)))
@@ -76,7 +76,3 @@ def costs(runs: Runs, methods: Sequence[str]) -> Section:
 def _means(group: Sequence[Run]) -> list[str]:
     rows = [run.row for run in group if run.row is not None]
     return [text(mean(value(row) for row in rows)) for _, value, text in _COLUMNS]
-
-
-def _name(task: str) -> str:
-    return TASKS[task].spec.name if task in TASKS else task

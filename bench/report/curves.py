@@ -13,7 +13,7 @@ from nas360.bench.report.blocks import Block, Note, Picture, Section, Table
 from nas360.bench.report.drawing import can_draw, svg_of
 from nas360.bench.report.looks import Looks
 from nas360.bench.report.runs import Run, Runs
-from nas360.bench.report.words import ABSENT, in_order
+from nas360.bench.report.words import ABSENT, in_order, task_name
 from nas360.loaders import TASKS
 from nas360.pictures import picture
 
@@ -98,7 +98,7 @@ def curves(runs: Runs, methods: Sequence[str], known: Looks) -> Section:
         panels = [(quantity, found) for quantity in QUANTITIES if (found := list(_curves(own, quantity)))]
         if not panels:
             continue
-        name = TASKS[task].spec.name if task in TASKS else task
+        name = task_name(task)
         table = _table(panels)
         if can_draw():
             svg = svg_of(lambda path, panels=panels: _draw(path, panels, methods, known))  # type: ignore[misc]  # mypy infers no default

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nas360.bench.report.blocks import Block, Note, Section, Table
 from nas360.bench.report.runs import STATES, Run, Runs
-from nas360.bench.report.words import ABSENT, counted, duration, in_order, listed, seeds, total
+from nas360.bench.report.words import ABSENT, counted, duration, in_order, listed, seeds, task_name, total
 from nas360.loaders import TASKS
 
 
@@ -35,7 +35,7 @@ def _facts(runs: Runs, methods: Sequence[str], tasks: Sequence[str]) -> Table:
     facts = {
         "runs": ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state]),
         "methods": f"{len(methods)}: {listed(methods)}" if methods else ABSENT,
-        "tasks": f"{len(tasks)}: {listed([TASKS[one].spec.name if one in TASKS else one for one in tasks])}",
+        "tasks": f"{len(tasks)}: {listed([task_name(one) for one in tasks])}",
         "seeds": seeds(run.seed for run in every if run.seed),
         "budget": _conditions([row.budget for row in rows if row is not None]),
         "data": _conditions([row.dataset.provenance for row in rows if row is not None]),
@@ -71,7 +71,7 @@ def _matrix(runs: Sequence[Run], methods: Sequence[str], tasks: Sequence[str]) -
         return "\n".join([whole, *rest])
 
     return Table(
-        ("Method", *(TASKS[task].spec.name if task in TASKS else task for task in tasks)),
+        ("Method", *(task_name(task) for task in tasks)),
         tuple((method, *(text(method, task) for task in tasks)) for method in methods),
         "Runs that are finished, of all that there are or were asked for",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from nas360.bench.place import Stored
 from nas360.bench.report.blocks import Block, Code, Note, Section, Table
 from nas360.bench.report.runs import Run, Runs
-from nas360.bench.report.words import ABSENT, counted, in_order, listed, seeds
+from nas360.bench.report.words import ABSENT, counted, in_order, listed, seeds, task_name
 from nas360.loaders import TASKS
 from nas360.results import ResultFile
 
@@ -72,7 +72,7 @@ def datasets(runs: Runs) -> Section:
         groups.setdefault(key, []).append(run)
     tasks = in_order((task for task, *_ in groups), TASKS)
     rows = [
-        (TASKS[task].spec.name if task in TASKS else task, *key[1:], str(len(found)))
+        (task_name(task), *key[1:], str(len(found)))
         for task in tasks
         for key, found in groups.items()
         if key[0] == task
@@ -148,7 +148,7 @@ def notes(runs: Runs, methods: Sequence[str]) -> Section:
         if run.row is not None and run.row.notes:
             found.setdefault((run.task, run.method, run.row.notes), []).append(run.seed)
     rows = [
-        (TASKS[task].spec.name if task in TASKS else task, method, seeds(found[key]), key[2])
+        (task_name(task), method, seeds(found[key]), key[2])
         for task in in_order((task for task, _, _ in found), TASKS)
         for method in methods
         for key in found

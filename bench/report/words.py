@@ -1,9 +1,11 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+
+from nas360.loaders import TASKS
 
 ABSENT = "-"
 
@@ -94,3 +96,13 @@ def in_order(names: Iterable[str], known: Mapping[str, object] | Sequence[str]) 
     """Names, each once: those that are known in their order, then the others by the alphabet."""
     found = set(names)
     return [name for name in known if name in found] + sorted(found - {*known})
+
+
+def task_name(task: str) -> str:
+    """A task's name; its id where nothing is known of it.
+
+    Example:
+        >>> task_name("ecg"), task_name("foreign")
+        ('ECG', 'foreign')
+    """
+    return TASKS[task].spec.name if task in TASKS else task
